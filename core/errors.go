@@ -1,0 +1,176 @@
+// Package core holds the words that every part of rbee shares. It imports the
+// standard library only.
+package core
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A Kind is why an operation failed, spelled as the wire spells it. A Kind is
+// itself an error, so it is attached with %w and found with errors.Is.
+type Kind string
+
+// The kinds: the one list of what can go wrong.
+const (
+	Invalid               Kind = "INVALID_REQUEST"
+	ContextLengthExceeded Kind = "CONTEXT_LENGTH_EXCEEDED"
+	Unsupported           Kind = "UNSUPPORTED"
+	MissingAPIKey         Kind = "MISSING_API_KEY"
+	InvalidAPIKey         Kind = "INVALID_API_KEY"
+	ModelGated            Kind = "MODEL_GATED"
+	HostNotAllowed        Kind = "HOST_NOT_ALLOWED"
+	ModelNotFound         Kind = "MODEL_NOT_FOUND"
+	NodeNotFound          Kind = "NODE_NOT_FOUND"
+	WorkerNotFound        Kind = "WORKER_NOT_FOUND"
+	TaskNotFound          Kind = "TASK_NOT_FOUND"
+	NotFound              Kind = "NOT_FOUND" // a path that is no endpoint
+	VersionMismatch       Kind = "VERSION_MISMATCH"
+	WorkerRegistered      Kind = "WORKER_ALREADY_REGISTERED"
+	BodyTooLarge          Kind = "BODY_TOO_LARGE"
+	NotJSON               Kind = "UNSUPPORTED_MEDIA_TYPE"
+	QueueFull             Kind = "QUEUE_FULL"
+	InferenceFailed       Kind = "INFERENCE_FAILED"
+	Internal              Kind = "INTERNAL"
+	WorkerCrashed         Kind = "WORKER_CRASHED"
+	DownloadFailed        Kind = "DOWNLOAD_FAILED"
+	NodeUnreachable       Kind = "NODE_UNREACHABLE"
+	SSHAuthFailed         Kind = "SSH_AUTH_FAILED"
+	HostKeyUnknown        Kind = "HOST_KEY_UNKNOWN"
+	HostKeyChanged        Kind = "HOST_KEY_CHANGED"
+	ForwardingForbidden   Kind = "FORWARDING_FORBIDDEN"
+	AllSlotsBusy          Kind = "ALL_SLOTS_BUSY"
+	WorkerNotReady        Kind = "WORKER_NOT_READY"
+	BackendUnavailable    Kind = "BACKEND_UNAVAILABLE"
+	ShuttingDown          Kind = "SHUTTING_DOWN"
+	ConnectionTimeout     Kind = "CONNECTION_TIMEOUT"
+	LoadingTimeout        Kind = "LOADING_TIMEOUT"
+	DownloadTimeout       Kind = "DOWNLOAD_TIMEOUT"
+	InferenceStalled      Kind = "INFERENCE_STALLED"
+	DeadlineExceeded      Kind = "DEADLINE_EXCEEDED"
+	InsufficientMemory    Kind = "INSUFFICIENT_MEMORY"
+	VRAMExhausted         Kind = "VRAM_EXHAUSTED"
+	InsufficientDisk      Kind = "INSUFFICIENT_DISK"
+)
+
+// traits say what a kind means to a caller.
+type traits struct {
+	status    int
+	retriable bool
+}
+
+var kinds = map[Kind]traits{
+	Invalid:               {http.StatusBadRequest, false},
+	ContextLengthExceeded: {http.StatusBadRequest, false},
+	Unsupported:           {http.StatusBadRequest, false},
+	MissingAPIKey:         {http.StatusUnauthorized, false},
+	InvalidAPIKey:         {http.StatusUnauthorized, false},
+	ModelGated:            {http.StatusForbidden, false},
+	HostNotAllowed:        {http.StatusForbidden, false},
+	ModelNotFound:         {http.StatusNotFound, false},
+	NodeNotFound:          {http.StatusNotFound, false},
+	WorkerNotFound:        {http.StatusNotFound, false},
+	TaskNotFound:          {http.StatusNotFound, false},
+	NotFound:              {http.StatusNotFound, false},
+	VersionMismatch:       {http.StatusConflict, false},
+	WorkerRegistered:      {http.StatusConflict, false},
+	BodyTooLarge:          {http.StatusRequestEntityTooLarge, false},
+	NotJSON:               {http.StatusUnsupportedMediaType, false},
+	QueueFull:             {http.StatusTooManyRequests, true},
+	InferenceFailed:       {http.StatusInternalServerError, false},
+	Internal:              {http.StatusInternalServerError, false},
+	WorkerCrashed:         {http.StatusBadGateway, true},
+	DownloadFailed:        {http.StatusBadGateway, true},
+	NodeUnreachable:       {http.StatusBadGateway, true},
+	SSHAuthFailed:         {http.StatusBadGateway, false},
+	HostKeyUnknown:        {http.StatusBadGateway, false},
+	HostKeyChanged:        {http.StatusBadGateway, false},
+	ForwardingForbidden:   {http.StatusBadGateway, false},
+	AllSlotsBusy:          {http.StatusServiceUnavailable, true},
+	WorkerNotReady:        {http.StatusServiceUnavailable, true},
+	BackendUnavailable:    {http.StatusServiceUnavailable, false},
+	ShuttingDown:          {http.StatusServiceUnavailable, true},
+	ConnectionTimeout:     {http.StatusGatewayTimeout, true},
+	LoadingTimeout:        {http.StatusGatewayTimeout, true},
+	DownloadTimeout:       {http.StatusGatewayTimeout, true},
+	InferenceStalled:      {http.StatusGatewayTimeout, true},
+	DeadlineExceeded:      {http.StatusGatewayTimeout, false},
+	InsufficientMemory:    {http.StatusInsufficientStorage, false},
+	VRAMExhausted:         {http.StatusInsufficientStorage, false},
+	InsufficientDisk:      {http.StatusInsufficientStorage, false},
+}
+
+func (k Kind) Error() string { return strings.ToLower(strings.ReplaceAll(string(k), "_", " ")) }
+
+// Status returns the HTTP status of k; 500 for a kind that is not in the list.
+func (k Kind) Status() int { return cmp.Or(kinds[k].status, http.StatusInternalServerError) }
+
+// Retriable tells whether the same request may succeed later.
+func (k Kind) Retriable() bool { return kinds[k].retriable }
+
+// ExitStatus returns what a command that failed with k exits with: 2 when what
+// the person typed is at fault, else 1.
+func (k Kind) ExitStatus() int {
+	if k == Invalid {
+		return 2
+	}
+	return 1
+}
+
+// Kinds returns every kind, sorted.
+func Kinds() []Kind {
+	all := make([]Kind, 0, len(kinds))
+	for k := range kinds {
+		all = append(all, k)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// KindOf returns the Kind in err's tree, or Internal when there is none.
+func KindOf(err error) Kind {
+	if k, ok := errors.AsType[Kind](err); ok {
+		return k
+	}
+	return Internal
+}
+
+// A Fact is one line of what stands behind a fault.
+type Fact struct{ Name, Value string }
+
+// A Fault is an error with what a person needs to act on it: what went wrong,
+// with which values, and the next step. It is printed as
+//
+//	Error: <What>
+//	  <name>: <value>
+//	Try: <Try>
+//
+// and crosses the wire as message and details.
+type Fault struct {
+	Kind  Kind
+	What  string // one line that names the thing; lower case, no full stop
+	Facts []Fact
+	Try   string // the next step; may be empty
+	Cause error  // may be nil; not part of the text
+}
+
+func (f *Fault) Error() string { return f.What }
+
+// Unwrap makes errors.Is find the kind and the cause.
+func (f *Fault) Unwrap() []error {
+	if f.Cause == nil {
+		return []error{f.Kind}
+	}
+	return []error{f.Kind, f.Cause}
+}
+
+// FaultOf returns the fault in err's tree, or a fault made of err.
+func FaultOf(err error) *Fault {
+	if f, ok := errors.AsType[*Fault](err); ok {
+		return f
+	}
+	return &Fault{Kind: KindOf(err), What: err.Error(), Cause: err}
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "rbee"
+
+// allowed says which of our packages each package may import: the whole
+// architecture on one page. A package that is missing may import none of ours.
+var allowed = map[string][]string{
+	".":                {"roles"},
+	"roles/keeper":     {"core"},
+	"inference/kernel": {"inference/quant"},
+}
+
+// doors says which package alone may import a heavy dependency.
+var doors = map[string]string{
+	"github.com/mattn/go-sqlite3": "catalog",
+	"golang.org/x/crypto/ssh":     "core/remote",
+	"gorgonia.org/cu":             "inference/device/cuda",
+	"gorgonia.org/gorgonia":       "inference/reference",
+	"gorgonia.org/tensor":         "inference/reference",
+}
+
+// TestImports reads the files itself rather than asking "go list": it then sees
+// the files of every build tag, and the test cache knows what it depends on.
+func TestImports(t *testing.T) {
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if base := path.Base(name); d.IsDir() && name != "." && (base[0] == '_' || base[0] == '.' || base == "testdata") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		from := path.Dir(name)
+		for _, spec := range f.Imports {
+			imp, _ := strconv.Unquote(spec.Path.Value)
+			for dep, door := range doors {
+				if (imp == dep || strings.HasPrefix(imp, dep+"/")) && door != from {
+					t.Errorf("%s imports %s; only %s may", name, imp, door)
+				}
+			}
+			to, ours := strings.CutPrefix(imp, module+"/")
+			if ours && !slices.Contains(allowed[from], to) {
+				t.Errorf("%s: %s must not import %s", name, from, to)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
