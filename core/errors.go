@@ -4,9 +4,11 @@ package core
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -138,8 +140,36 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// A Fact is one line of what stands behind a fault.
-type Fact struct{ Name, Value string }
+// A Fact is one line of what stands behind a fault: a name in snake_case, with
+// its unit where it has one, and a value. Make one with Text or Number.
+type Fact struct {
+	Name    string
+	Value   string
+	numeric bool
+}
+
+// Text returns a fact that is a text.
+func Text(name, value string) Fact { return Fact{Name: name, Value: value} }
+
+// Number returns a fact that is a number, on the wire too.
+func Number(name string, n int64) Fact {
+	return Fact{Name: name, Value: strconv.FormatInt(n, 10), numeric: true}
+}
+
+// MarshalJSON encodes the value alone.
+func (f Fact) MarshalJSON() ([]byte, error) {
+	if f.numeric {
+		return []byte(f.Value), nil
+	}
+	return json.Marshal(f.Value)
+}
+
+// A FieldError is one field of a request that breaks a rule.
+type FieldError struct {
+	Field      string `json:"field"`
+	Constraint string `json:"constraint"` // "required", "range", "length", "type", …
+	Message    string `json:"message"`
+}
 
 // A Fault is an error with what a person needs to act on it: what went wrong,
 // with which values, and the next step. It is printed as
@@ -155,6 +185,8 @@ type Fault struct {
 	Facts []Fact
 	Try   string // the next step; may be empty
 	Cause error  // may be nil; not part of the text
+
+	Fields []FieldError // of a validation error: every bad field at once
 }
 
 func (f *Fault) Error() string { return f.What }

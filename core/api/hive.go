@@ -1,0 +1,113 @@
+package api
+
+import (
+	"time"
+
+	"rbee/core"
+)
+
+// SpawnRequest is the body of POST hive/v1/workers/spawn. The hive provisions
+// the model itself. Zero values are chosen by the hive.
+type SpawnRequest struct {
+	ModelRef      core.ModelRef `json:"model_ref"`
+	WorkerID      core.WorkerID `json:"worker_id,omitempty"`
+	Backend       core.Backend  `json:"backend,omitempty"`
+	Device        int           `json:"device,omitempty"`
+	ContextLength int           `json:"context_length,omitempty"` // tokens per sequence
+	Slots         int           `json:"slots,omitempty"`
+	Threads       int           `json:"threads,omitempty"`
+	QueenURL      string        `json:"queen_url,omitempty"`
+	LeaseID       string        `json:"lease_id,omitempty"` // whose end ends the worker
+}
+
+// Spawned is the answer to a spawn: 202, the worker is loading.
+type Spawned struct {
+	WorkerID core.WorkerID `json:"worker_id"`
+	URL      string        `json:"url"`
+	State    WorkerState   `json:"state"`
+}
+
+// WorkerState is what a worker is doing.
+type WorkerState string
+
+// The states of a worker. Busy: at least one slot is taken.
+const (
+	Loading  WorkerState = "loading"
+	Idle     WorkerState = "idle"
+	Busy     WorkerState = "busy"
+	Stopping WorkerState = "stopping"
+	Failed   WorkerState = "failed"
+)
+
+// Worker is one worker in a list. Node is filled in by the queen, Error says
+// why a failed worker failed.
+type Worker struct {
+	ID             core.WorkerID `json:"id"`
+	Node           core.NodeName `json:"node,omitempty"`
+	URL            string        `json:"url"`
+	ModelRef       core.ModelRef `json:"model_ref"`
+	Backend        core.Backend  `json:"backend"`
+	Device         int           `json:"device"`
+	State          WorkerState   `json:"state"`
+	SlotsTotal     int           `json:"slots_total"`
+	SlotsAvailable int           `json:"slots_available"`
+	PID            int           `json:"pid"`
+	MemoryBytes    int64         `json:"memory_bytes"`
+	LastActivity   time.Time     `json:"last_activity"`
+	StartedAt      time.Time     `json:"started_at"`
+	Error          string        `json:"error,omitempty"`
+}
+
+// Workers is a list of workers.
+type Workers struct {
+	Workers []Worker `json:"workers"`
+}
+
+// Capabilities is the answer to GET hive/v1/capabilities.
+type Capabilities struct {
+	Hostname      string        `json:"hostname"`
+	Version       string        `json:"version"`
+	Devices       []core.Device `json:"devices"`
+	DiskFreeBytes int64         `json:"disk_free_bytes"`
+}
+
+// Model is one model of a catalog.
+type Model struct {
+	Ref          core.ModelRef `json:"model_ref"`
+	Path         string        `json:"path,omitempty"`
+	SizeBytes    int64         `json:"size_bytes"`
+	SHA256       string        `json:"sha256,omitempty"` // empty while it is being computed
+	Architecture string        `json:"architecture,omitempty"`
+	Quantization string        `json:"quantization,omitempty"`
+	Parameters   int64         `json:"parameters,omitempty"`
+	Node         core.NodeName `json:"node,omitempty"` // filled in by the queen
+}
+
+// Models is a list of models.
+type Models struct {
+	Models []Model `json:"models"`
+}
+
+// ImportRequest is the body of POST /v1/models/import on a hive and of
+// POST /v2/models/import on a queen: a file of that machine, used in place.
+type ImportRequest struct {
+	Path string `json:"path"` // absolute
+}
+
+// Needs is the answer to GET hive/v1/models/{ref}/needs?context=&slots=.
+type Needs struct {
+	WeightsBytes int64 `json:"weights_bytes"`
+	KVBytes      int64 `json:"kv_bytes"`
+	ComputeBytes int64 `json:"compute_bytes"`
+	TotalBytes   int64 `json:"total_bytes"`
+}
+
+// Up is the one line that a hive started over SSH writes on its stdout once it
+// listens: nobody could hand it a listener, so it says its port.
+type Up struct {
+	Port     int    `json:"port"`
+	PID      int    `json:"pid"`
+	Started  uint64 `json:"started"` // kernel start time of the pid, for `hive stop`
+	Version  string `json:"version"`
+	Instance string `json:"instance"`
+}

@@ -1,0 +1,181 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// doneData is the data of the last message of every stream.
+const doneData = "[DONE]"
+
+// A Stream writes server-sent events. Every write is flushed: a token that is
+// made is on its way. Its methods may be called at once.
+type Stream struct {
+	mu sync.Mutex // guards all writing, and id
+	w  http.ResponseWriter
+	rc *http.ResponseController
+	id int64
+}
+
+// NewStream begins an event stream on w: status 200 and the headers.
+func NewStream(w http.ResponseWriter) *Stream {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	return &Stream{w: w, rc: http.NewResponseController(w)}
+}
+
+// Send writes an event with the next id; a *Comment as a comment line.
+func (s *Stream) Send(ev Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.send(s.id+1, ev)
+}
+
+// SendID writes an event with an id of its own, which must not be smaller than
+// those before.
+func (s *Stream) SendID(id int64, ev Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.send(id, ev)
+}
+
+func (s *Stream) send(id int64, ev Event) error {
+	if c, ok := ev.(*Comment); ok {
+		return s.write(": " + strings.NewReplacer("\r", " ", "\n", " ").Replace(c.Text) + "\n\n")
+	}
+	b, err := EncodeEvent(ev)
+	if err != nil {
+		return err
+	}
+	s.id = id
+	return s.write("id: " + strconv.FormatInt(id, 10) + "\nevent: " + ev.Name() + "\ndata: " + string(b) + "\n\n")
+}
+
+// Data writes a message without id and name: the form of OpenAI's streams and
+// of progress streams.
+func (s *Stream) Data(b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.write("data: " + string(b) + "\n\n")
+}
+
+// Done writes the last message, [DONE].
+func (s *Stream) Done() error { return s.Data([]byte(doneData)) }
+
+func (s *Stream) write(text string) error {
+	if _, err := io.WriteString(s.w, text); err != nil {
+		return fmt.Errorf("api: stream: %w", err)
+	}
+	if err := s.rc.Flush(); err != nil {
+		return fmt.Errorf("api: stream: %w", err)
+	}
+	return nil
+}
+
+// ErrStreamCut says that a stream ended before its [DONE].
+var ErrStreamCut = errors.New("api: the stream was cut off")
+
+// maxMessage bounds one message of a stream.
+const maxMessage = 4 << 20
+
+// A Frame is one message of a stream as it is on the wire. A comment has only
+// Comment set.
+type Frame struct {
+	ID      int64 // 0: none
+	Name    string
+	Data    []byte // valid until the next frame
+	Comment string
+}
+
+// Frames reads messages until [DONE], which is not yielded. A stream that ends
+// before it yields ErrStreamCut. The caller closes r.
+func Frames(r io.Reader) iter.Seq2[Frame, error] {
+	return func(yield func(Frame, error) bool) {
+		lines := bufio.NewScanner(r)
+		lines.Buffer(make([]byte, 0, 16<<10), maxMessage)
+		var f Frame
+		for lines.Scan() {
+			line := lines.Bytes()
+			switch {
+			case len(line) == 0:
+				if string(f.Data) == doneData {
+					return
+				}
+				if (f.Name != "" || f.Data != nil) && !yield(f, nil) {
+					return
+				}
+				f = Frame{Data: f.Data[:0:0]}
+			case line[0] == ':':
+				if !yield(Frame{Comment: string(bytes.TrimPrefix(line[1:], []byte(" ")))}, nil) {
+					return
+				}
+			default:
+				f.field(line)
+			}
+		}
+		yield(Frame{}, errors.Join(ErrStreamCut, lines.Err()))
+	}
+}
+
+// field adds one line "name: value" to the frame. Unknown names are ignored, as
+// the standard says.
+func (f *Frame) field(line []byte) {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimPrefix(value, []byte(" "))
+	switch string(name) {
+	case "id":
+		f.ID, _ = strconv.ParseInt(string(value), 10, 64) // not a number: no id of ours
+	case "event":
+		f.Name = string(value)
+	case "data":
+		if len(f.Data) > 0 {
+			f.Data = append(f.Data, '\n')
+		}
+		f.Data = append(f.Data, value...)
+	}
+}
+
+// A Numbered is an event with its id in the stream; 0 for a comment.
+type Numbered struct {
+	ID    int64
+	Event Event
+}
+
+// Events reads the events of an answer, comments among them, until [DONE].
+// Events that this version does not know are skipped.
+func Events(r io.Reader) iter.Seq2[Numbered, error] {
+	return func(yield func(Numbered, error) bool) {
+		for f, err := range Frames(r) {
+			if err != nil {
+				yield(Numbered{}, err)
+				return
+			}
+			ev, err := f.event()
+			if err != nil {
+				yield(Numbered{}, err)
+				return
+			}
+			if ev != nil && !yield(Numbered{f.ID, ev}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f Frame) event() (Event, error) {
+	if f.Name == "" && f.Data == nil {
+		return &Comment{f.Comment}, nil
+	}
+	return DecodeEvent(f.Name, f.Data)
+}
