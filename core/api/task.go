@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"rbee/core"
@@ -238,10 +239,8 @@ func (v *checks) within(field string, f *float64, low, high float64) {
 }
 
 func (v *checks) oneOf(field, got string, want ...string) {
-	for _, w := range want {
-		if got == w {
-			return
-		}
+	if slices.Contains(want, got) {
+		return
 	}
 	v.add(field, "enum", fmt.Sprintf("is %q, want one of %s", got, strings.Join(want[1:], ", ")))
 }
