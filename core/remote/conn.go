@@ -1,0 +1,181 @@
+// Package remote starts and reaches processes on other machines over SSH.
+//
+// One Conn to a node carries the lease of its hive (the stdin of an exec), the
+// calls to what runs there (DialContext) and the calls back (Reverse). Every
+// error that is the node's fault has one of core's kinds.
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"rbee/core"
+)
+
+// A Conn is one authenticated connection to a node. Its methods may be called at once.
+type Conn struct {
+	client *ssh.Client
+	node   Node
+}
+
+// Dial logs in, within limit from the first packet to the last of the login:
+// ClientConfig.Timeout would cover only the TCP part, and a server that accepts
+// and says nothing would hold us for ever.
+func Dial(ctx context.Context, n Node, limit time.Duration) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tcp, err := new(net.Dialer).DialContext(ctx, "tcp", n.addr())
+	if err != nil {
+		return nil, n.unreachable(err)
+	}
+	cut := context.AfterFunc(ctx, func() { tcp.Close() })
+	client, err := n.login(ctx, tcp)
+	if !cut() && err == nil { // done in the very last moment: the connection is closed
+		err = n.unreachable(context.Cause(ctx))
+	}
+	if err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return &Conn{client, n}, nil
+}
+
+// DialRetry is Dial in up to tries attempts, the waits between them in pauses,
+// give or take half. announce is told of each failure that is followed by another
+// attempt. What trying again cannot mend, such as a refused key, ends it at once.
+func DialRetry(ctx context.Context, n Node, limit time.Duration, pauses []time.Duration, announce func(error)) (*Conn, error) {
+	for _, pause := range pauses {
+		c, err := Dial(ctx, n, limit)
+		if err == nil || !errors.Is(err, core.NodeUnreachable) {
+			return c, err
+		}
+		announce(err)
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+	return Dial(ctx, n, limit)
+}
+
+// login makes an SSH client of tcp.
+func (n Node) login(ctx context.Context, tcp net.Conn) (*ssh.Client, error) {
+	check, err := n.knownHosts()
+	if err != nil {
+		return nil, err
+	}
+	keys, done, err := n.signers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	name := n.name()
+	conf := &ssh.ClientConfig{
+		User:              n.User,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys...)},
+		HostKeyAlgorithms: check.HostKeyAlgorithms(name), // else a known host with a second key looks changed
+	}
+	var proven bool
+	var refused *HostKeyError
+	conf.HostKeyCallback = func(_ string, addr net.Addr, key ssh.PublicKey) error {
+		refused = verdict(check.HostKeyCallback()(name, addr, key), name, key)
+		if proven = refused == nil; proven {
+			return nil
+		}
+		return refused
+	}
+	conn, chans, reqs, err := ssh.NewClientConn(tcp, n.addr(), conf)
+	switch {
+	case err == nil:
+		return ssh.NewClient(conn, chans, reqs), nil
+	case refused != nil:
+		return nil, fmt.Errorf("remote: %w", refused)
+	case ctx.Err() != nil:
+		return nil, n.unreachable(fmt.Errorf("no login: %w", context.Cause(ctx)))
+	case proven && !cutOff(err):
+		return nil, n.authFailed(err)
+	}
+	return nil, n.unreachable(err)
+}
+
+// cutOff tells a connection that broke, worth another try, from a refusal.
+func cutOff(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF)
+}
+
+// name is the node's name in known_hosts, always with its port.
+func (n Node) name() string {
+	if n.KeyAlias != "" {
+		return net.JoinHostPort(n.KeyAlias, "22")
+	}
+	return n.addr()
+}
+
+func (n Node) knownHosts() (*knownhosts.HostKeyDB, error) {
+	files := slices.DeleteFunc(slices.Clone(n.KnownHosts), func(f string) bool {
+		_, err := os.Stat(f)
+		return err != nil
+	})
+	db, err := knownhosts.NewDB(files...)
+	if err != nil {
+		return nil, fmt.Errorf("remote: known_hosts: %w", err)
+	}
+	return db, nil
+}
+
+// verdict turns the answer of known_hosts into ours; nil is trust.
+func verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
+	if err == nil {
+		return nil
+	}
+	e := &HostKeyError{Kind: core.HostKeyChanged, Host: name, Fingerprint: ssh.FingerprintSHA256(key), Line: knownhosts.Line([]string{name}, key)}
+	if knownhosts.IsHostUnknown(err) {
+		e.Kind = core.HostKeyUnknown
+	}
+	if known, ok := errors.AsType[*xknownhosts.KeyError](err); ok {
+		for _, k := range known.Want {
+			e.Known = append(e.Known, fmt.Sprintf("%s (%s:%d)", ssh.FingerprintSHA256(k.Key), k.Filename, k.Line))
+		}
+	}
+	return e // whatever else it was, a revoked key for one, is no trust either
+}
+
+// Close cuts the connection; what lives by a lease on it sees the end of its stdin.
+func (c *Conn) Close() error { return c.client.Close() }
+
+// Wait returns when the connection is gone. A cut network is seen only by whoever writes.
+func (c *Conn) Wait() error { return c.client.Wait() }
+
+// DialContext connects to an address as the node sees it: 127.0.0.1:9200 is the
+// node's own. It is a http.Transport's DialContext.
+func (c *Conn) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := c.client.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("remote: %s: dial %s: %w", c.node.label(), addr, forwarding(err))
+	}
+	return conn, nil
+}
+
+// forwarding attaches the code to the refusal of a channel.
+func forwarding(err error) error {
+	if open, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+		if open.Reason == ssh.Prohibited {
+			return fmt.Errorf("%w: %w", core.ForwardingForbidden, err)
+		}
+		return err // nobody listens there
+	}
+	return fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+}
