@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"core/config":          {"core"},
 	"core/dialect/openai":  {"core", "core/api"},
 	"core/lease":           {"core"},
+	"core/logs":            {"core"},
 	"core/machine":         {"core"},
 	"core/remote":          {"core", "core/lease"},
 	"core/remote/sshdtest": {"core/remote"}, // for tests

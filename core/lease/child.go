@@ -204,11 +204,11 @@ func (c *Child) Stop(ctx context.Context, ask func(context.Context) error, g Gra
 			return Asked
 		}
 	}
-	c.cmd.Process.Signal(syscall.SIGTERM)
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may be gone by now
 	if c.within(context.WithoutCancel(ctx), g.Term) {
 		return Termed
 	}
-	c.cmd.Process.Kill()
+	_ = c.cmd.Process.Kill()
 	<-c.done
 	return Killed
 }
@@ -255,7 +255,7 @@ func (t *tail) drain(r io.Reader, log io.Writer) {
 		t.n++
 		t.mu.Unlock()
 		if log != nil {
-			log.Write(append(b, '\n'))
+			_, _ = log.Write(append(b, '\n'))
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (p Proc) Signal(sig syscall.Signal) error {
 	if err != nil {
 		return fmt.Errorf("lease: pid %d: %w", p.PID, err)
 	}
-	defer h.Release()
+	defer func() { _ = h.Release() }()
 	if !p.Alive() {
 		return fmt.Errorf("lease: pid %d: %w", p.PID, ErrNotThere)
 	}

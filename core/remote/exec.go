@@ -122,8 +122,8 @@ func (c *Conn) Version(ctx context.Context, exe string) (string, error) {
 // Kill sends SIGTERM to a process of the node by exe, our own program there,
 // which compares the start time first. The signal request of SSH is no way:
 // sshd up to 9.7 drops it for root and for forced commands, and says nothing.
-func (c *Conn) Kill(ctx context.Context, exe []string, p lease.Proc) error {
-	argv := append(exe[:len(exe):len(exe)], "hive", "stop", "--pid", strconv.Itoa(p.PID), "--started", strconv.FormatUint(p.Started, 10))
+func (c *Conn) Kill(ctx context.Context, exe string, p lease.Proc) error {
+	argv := []string{exe, "hive", "stop", "--pid", strconv.Itoa(p.PID), "--started", strconv.FormatUint(p.Started, 10)}
 	out, err := c.output(ctx, argv)
 	if err != nil {
 		return fmt.Errorf("remote: %s: stop pid %d: %w: %s", c.node.label(), p.PID, err, strings.TrimSpace(out))

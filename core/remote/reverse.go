@@ -66,8 +66,8 @@ func (r *Reverse) join(ctx context.Context, there net.Conn) {
 
 // half copies src to dst and then tells dst that no more comes.
 func half(dst, src net.Conn) {
-	io.Copy(dst, src)
+	_, _ = io.Copy(dst, src)
 	if w, ok := dst.(interface{ CloseWrite() error }); ok {
-		w.CloseWrite()
+		_ = w.CloseWrite()
 	}
 }

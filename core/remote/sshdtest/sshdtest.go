@@ -89,7 +89,7 @@ func (s *Server) serve(ln net.Listener) {
 		cmd := exec.Command(cmp.Or(sshd, "/usr/sbin/sshd"), "-i", "-f", s.config, "-E", s.path("log"))
 		cmd.Stdin, cmd.Stdout = f, f
 		if cmd.Start() == nil {
-			s.wg.Go(func() { cmd.Wait() })
+			s.wg.Go(func() { _ = cmd.Wait() })
 		}
 		f.Close()
 	}

@@ -1,0 +1,168 @@
+// Package config holds every setting with its default, and where settings come
+// from: RBEE_* in the environment over the config file over the defaults. Flags
+// go over all of them; that is the business of whoever has flags.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"rbee/core"
+)
+
+// Settings are all settings.
+type Settings struct {
+	Paths     Paths
+	Limits    Limits
+	TokenFile string   // empty: none
+	ModelDirs []string // files in them may be named in requests; read only
+}
+
+// Paths are where rbee keeps things. RBEE_HOME moves all of them together.
+type Paths struct {
+	Home   string // ~/.rbee: the catalog and nothing else
+	Data   string // models that were copied here
+	State  string // logs, what was set aside
+	Config string // the config file that was read; empty: none
+}
+
+// Catalog is the file of the catalog.
+func (p Paths) Catalog() string { return filepath.Join(p.Home, "models.db") }
+
+// Models is the directory of copied models.
+func (p Paths) Models() string { return filepath.Join(p.Data, "models") }
+
+// file is the config file.
+type file struct {
+	TokenFile string                  `toml:"token_file"`
+	ModelDirs []string                `toml:"models_dirs"`
+	Limits    map[string]tomlDuration `toml:"limits"`
+}
+
+// tomlDuration is a duration as Go writes it, or a number of seconds.
+type tomlDuration string
+
+func (d *tomlDuration) UnmarshalText(b []byte) error {
+	*d = tomlDuration(b)
+	return nil
+}
+
+// Load returns the settings that the environment and the config file make.
+func Load(env func(string) string) (Settings, error) {
+	s := Settings{Paths: paths(env), Limits: DefaultLimits()}
+	if err := s.readFile(env); err != nil {
+		return Settings{}, err
+	}
+	for _, key := range limitKeys() {
+		if v := env("RBEE_LIMITS_" + strings.ToUpper(key)); v != "" {
+			if err := s.Limits.set(key, v); err != nil {
+				return Settings{}, invalid("RBEE_LIMITS_"+strings.ToUpper(key), err)
+			}
+		}
+	}
+	if v := env("RBEE_TOKEN_FILE"); v != "" {
+		s.TokenFile = v
+	}
+	if v := env("RBEE_MODELS_DIR"); v != "" {
+		s.ModelDirs = filepath.SplitList(v)
+	}
+	return s, nil
+}
+
+// paths follows the XDG rules, or RBEE_HOME.
+func paths(env func(string) string) Paths {
+	if root := env("RBEE_HOME"); root != "" {
+		return Paths{
+			Home: root, Data: filepath.Join(root, "data"), State: filepath.Join(root, "state"),
+			Config: filepath.Join(root, "config.toml"),
+		}
+	}
+	home := env("HOME")
+	in := func(variable string, fallback ...string) string {
+		if dir := env(variable); filepath.IsAbs(dir) {
+			return filepath.Join(dir, "rbee")
+		}
+		return filepath.Join(append(append([]string{home}, fallback...), "rbee")...)
+	}
+	return Paths{
+		Home: filepath.Join(home, ".rbee"), Data: in("XDG_DATA_HOME", ".local", "share"),
+		State: in("XDG_STATE_HOME", ".local", "state"), Config: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "config.toml"),
+	}
+}
+
+// readFile reads $RBEE_CONFIG, which must be there, or else the first of the
+// user's and the system's file that is.
+func (s *Settings) readFile(env func(string) string) error {
+	candidates, required := []string{s.Paths.Config, "/etc/rbee/config.toml"}, false
+	if f := env("RBEE_CONFIG"); f != "" {
+		candidates, required = []string{f}, true
+	}
+	s.Paths.Config = ""
+	for _, name := range candidates {
+		b, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) && !required {
+			continue
+		}
+		if err != nil {
+			return invalid("config file", err)
+		}
+		s.Paths.Config = name
+		return s.parse(name, b)
+	}
+	return nil
+}
+
+func (s *Settings) parse(name string, b []byte) error {
+	var f file
+	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return invalid(name, locate(err))
+	}
+	for key, v := range f.Limits {
+		if err := s.Limits.set(key, string(v)); err != nil {
+			return invalid(name+": limits."+key, err)
+		}
+	}
+	s.TokenFile, s.ModelDirs = f.TokenFile, f.ModelDirs
+	return nil
+}
+
+// locate adds the line to an error of the TOML library.
+func locate(err error) error {
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
+		line, _ := unknown.Errors[0].Position()
+		return fmt.Errorf("line %d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))
+	}
+	if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, _ := bad.Position()
+		return fmt.Errorf("line %d: %w", line, err)
+	}
+	return err
+}
+
+func invalid(what string, err error) error {
+	return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("%s: %v", what, err), Cause: err}
+}
+
+// duration reads a positive duration as Go writes it; a bare number is seconds.
+func duration(v string) (time.Duration, error) {
+	if n, err := strconv.ParseFloat(v, 64); err == nil {
+		v = strconv.FormatFloat(n, 'f', -1, 64) + "s"
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration such as 30s or 5m", v)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("%q is negative", v)
+	}
+	return d, nil
+}

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rbee/core"
+)
+
+func TestLoad(t *testing.T) {
+	tests := map[string]struct {
+		toml  string
+		env   map[string]string
+		check func(Settings) bool
+		fails string // part of the message; "" is no error
+	}{
+		"defaults":       {"", nil, func(s Settings) bool { return s.Limits == DefaultLimits() && s.Paths.Config == "" }, ""},
+		"file":           {"models_dirs = ['/m']\n[limits]\nidle = '1m'\n", nil, func(s Settings) bool { return s.Limits.Idle == time.Minute && s.ModelDirs[0] == "/m" }, ""},
+		"env over file":  {"[limits]\nidle = '1m'\n", map[string]string{"RBEE_LIMITS_IDLE": "2.5"}, func(s Settings) bool { return s.Limits.Idle == 2500*time.Millisecond }, ""},
+		"unknown key":    {"\n\nmodel_dir = 'x'\n", nil, nil, `line 3: unknown key "model_dir"`},
+		"unknown limit":  {"[limits]\nidel = '1m'\n", nil, nil, "limits.idel: unknown limit"},
+		"broken file":    {"x = = 1", nil, nil, "line 1"},
+		"bad limit":      {"", map[string]string{"RBEE_LIMITS_BEAT": "soon"}, nil, "RBEE_LIMITS_BEAT"},
+		"negative limit": {"", map[string]string{"RBEE_LIMITS_BEAT": "-1s"}, nil, "negative"},
+		"no such file":   {"", map[string]string{"RBEE_CONFIG": "/nowhere/config.toml"}, nil, "/nowhere/config.toml"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			if tt.toml != "" {
+				if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(tt.toml), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := Load(func(k string) string {
+				if k == "RBEE_HOME" {
+					return home
+				}
+				return tt.env[k]
+			})
+			if tt.fails == "" && (err != nil || !tt.check(s)) {
+				t.Errorf("got %+v, %v", s, err)
+			}
+			if tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails) || !errors.Is(err, core.Invalid)) {
+				t.Errorf("got %v, want an invalid request that says %q", err, tt.fails)
+			}
+		})
+	}
+}
+
+func TestPaths(t *testing.T) {
+	env := map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "/data", "XDG_STATE_HOME": "relative"}
+	p := paths(func(k string) string { return env[k] })
+	if p.Catalog() != "/home/u/.rbee/models.db" || p.Models() != "/data/rbee/models" || p.State != "/home/u/.local/state/rbee" {
+		t.Errorf("got %+v", p)
+	}
+}

@@ -1,0 +1,49 @@
+package secure
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"rbee/core"
+)
+
+// NewToken returns a new secret of 256 bits.
+func NewToken() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// ReadToken returns the token in a file that nobody but its owner may read.
+func ReadToken(name string) (string, error) {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", &core.Fault{
+			Kind: core.Invalid, What: fmt.Sprintf("token file %s is not there", name),
+			Try: fmt.Sprintf("(umask 077; head -c 32 /dev/urandom | base64 > %s)", name), Cause: err,
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("secure: token file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", &core.Fault{
+			Kind: core.Invalid, What: fmt.Sprintf("token file %s may be read by others: mode %#o", name, info.Mode().Perm()),
+			Try: "chmod 600 " + name,
+		}
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("secure: token file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return "", &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("token file %s does not hold one line with a token", name)}
+	}
+	return token, nil
+}
