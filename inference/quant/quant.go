@@ -1,0 +1,137 @@
+// Package quant knows how ggml stores weights: the size of each type's blocks
+// and the values in them. It is the plain truth that kernels are tested against.
+//
+// The formats are those of ggml-common.h; a block type is one file here.
+package quant
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// A Type is a type of weights by ggml's number (enum ggml_type).
+type Type uint32
+
+// The types that can be decoded.
+const (
+	F32  Type = 0
+	F16  Type = 1
+	Q40  Type = 2
+	Q80  Type = 8
+	Q4K  Type = 12
+	Q6K  Type = 14
+	BF16 Type = 30
+)
+
+// format says how a type is stored: block values in bytes bytes.
+type format struct {
+	name   string
+	block  int
+	bytes  int
+	decode func(dst []float32, src []byte) // whole blocks
+}
+
+var formats = map[Type]format{
+	F32:  {"F32", 1, 4, decodeF32},
+	F16:  {"F16", 1, 2, decodeF16},
+	BF16: {"BF16", 1, 2, decodeBF16},
+	Q40:  {"Q4_0", 32, q40Bytes, decodeQ40},
+	Q80:  {"Q8_0", 32, q80Bytes, decodeQ80},
+	Q4K:  {"Q4_K", 256, q4kBytes, decodeQ4K},
+	Q6K:  {"Q6_K", 256, q6kBytes, decodeQ6K},
+}
+
+// Known tells whether the type can be decoded.
+func (t Type) Known() bool { return formats[t].block != 0 }
+
+// String is ggml's name of the type.
+func (t Type) String() string {
+	if f, ok := formats[t]; ok {
+		return f.name
+	}
+	return fmt.Sprintf("type %d", uint32(t))
+}
+
+// Block is the number of values in a block; 0 for an unknown type.
+func (t Type) Block() int { return formats[t].block }
+
+// BlockBytes is the number of bytes of a block.
+func (t Type) BlockBytes() int { return formats[t].bytes }
+
+// RowBytes is the number of bytes of n values, n a multiple of Block.
+func (t Type) RowBytes(n int) int { return n / t.Block() * t.BlockBytes() }
+
+// Decode sets dst to the values in src, which has the bytes of len(dst) values:
+// a multiple of the type's block.
+func (t Type) Decode(dst []float32, src []byte) {
+	f := formats[t]
+	if f.block == 0 || len(dst)%f.block != 0 || len(src) != len(dst)/f.block*f.bytes {
+		panic(fmt.Sprintf("quant: decode %d bytes of %v into %d values", len(src), t, len(dst)))
+	}
+	f.decode(dst, src)
+}
+
+// Supported names every type that can be decoded.
+func Supported() string {
+	var names []string
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func decodeF32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+	}
+}
+
+func decodeF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = FromHalf(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+func decodeBF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+	}
+}
+
+// FromHalf widens a float16, exactly.
+func FromHalf(h uint16) float32 {
+	sign, exp, man := uint32(h)>>15<<31, uint32(h)>>10&31, uint32(h)&1023
+	switch exp {
+	case 0:
+		v := float32(man) * 0x1p-24
+		return math.Float32frombits(math.Float32bits(v) | sign)
+	case 31:
+		return math.Float32frombits(sign | 0xff<<23 | man<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | man<<13)
+}
+
+// ToHalf rounds to the nearest float16, ties to even.
+func ToHalf(f float32) uint16 {
+	bits := math.Float32bits(f)
+	sign := uint16(bits >> 16 & 0x8000)
+	v := math.Float32frombits(bits &^ (1 << 31))
+	switch {
+	case v != v: // NaN
+		return sign | 0x7e00
+	case v >= 65520:
+		return sign | 0x7c00
+	case v < 0x1p-14:
+		return sign | uint16(math.RoundToEven(float64(v)*0x1p24))
+	}
+	b := math.Float32bits(v)
+	b += 0xfff + b>>13&1
+	return sign | uint16(b>>13-112<<10)
+}
+
+// half reads a float16 at the start of b.
+func half(b []byte) float32 { return FromHalf(binary.LittleEndian.Uint16(b)) }
