@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"inference/device/devicetest": {"inference/device", "inference/quant"},
 	"inference/kernel":            {"inference/quant"},
 	"inference/model":             {"inference/device", "inference/gguf", "inference/quant"},
-	"inference/gguf":              {},
+	"inference/tokenizer":         {"inference/gguf"},
 }
 
 // doors says which package alone may import a heavy dependency.

@@ -1,0 +1,217 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"rbee/inference/gguf"
+)
+
+type golden struct {
+	IDs        [][]int32         `json:"ids"`
+	IDsSpecial [][]int32         `json:"ids_special"`
+	Detok      map[string]string `json:"detok_hex_where_different"`
+	Streams    []struct {
+		IDs    []int32  `json:"ids"`
+		Pieces []string `json:"pieces_hex"`
+		Chunks []string `json:"chunks"`
+	} `json:"streams"`
+}
+
+func open(t testing.TB, name string) *Tokenizer {
+	t.Helper()
+	f, err := gguf.Open("testdata/" + name + ".gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tok, err := FromGGUF(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+func read(t testing.TB, name string, v any) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var names = []string{"spm-llama", "bpe-default", "bpe-gpt-2", "bpe-llama-bpe"}
+
+// llama.cpp's ids of every text, and back.
+func TestGolden(t *testing.T) {
+	var in struct {
+		Texts []string `json:"texts"`
+		Bad   []string `json:"bad_utf8_hex"`
+	}
+	read(t, "strings.json", &in)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			var g golden
+			read(t, name+".json", &g)
+			tok := open(t, name)
+			for i, text := range in.Texts {
+				ids := tok.Encode(text, EncodeOptions{})
+				if !slices.Equal(ids, g.IDs[i]) {
+					t.Errorf("text %d %q: got %v, want %v", i, text, ids, g.IDs[i])
+				}
+				if got := tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true}); !slices.Equal(got, g.IDsSpecial[i]) {
+					t.Errorf("text %d %q, special: got %v, want %v", i, text, got, g.IDsSpecial[i])
+				}
+				other, _ := hex.DecodeString(g.Detok[strconv.Itoa(i)])
+				if got := string(tok.Decode(ids, true)); got != text && got != string(other) {
+					t.Errorf("text %d %q came back as %q", i, text, got)
+				}
+			}
+			for _, bad := range in.Bad {
+				b, _ := hex.DecodeString(bad)
+				if ids := tok.Encode(string(b), EncodeOptions{}); !bytes.Equal(tok.Decode(ids, true), b) && name != "spm-llama" {
+					t.Errorf("bytes %x came back as %x", b, tok.Decode(ids, true))
+				}
+			}
+		})
+	}
+}
+
+func TestStream(t *testing.T) {
+	for _, name := range names {
+		var g golden
+		read(t, name+".json", &g)
+		tok := open(t, name)
+		for i, c := range g.Streams {
+			s := tok.NewStream()
+			var got strings.Builder
+			for j, id := range c.IDs {
+				piece, _ := hex.DecodeString(c.Pieces[j])
+				if !bytes.Equal(tok.Piece(id, true), piece) {
+					t.Errorf("%s: piece of %d: got %x, want %x", name, id, tok.Piece(id, true), piece)
+				}
+				chunk := s.Push(id)
+				if !utf8.ValidString(chunk) {
+					t.Errorf("%s: stream %d: chunk %q is no UTF-8", name, i, chunk)
+				}
+				got.WriteString(chunk)
+			}
+			got.WriteString(s.Flush())
+			if want := strings.Join(c.Chunks, ""); squeeze(got.String()) != squeeze(want) && !controls(tok, c.IDs) {
+				t.Errorf("%s: stream %d: got %q, want %q", name, i, got.String(), want)
+			}
+		}
+	}
+}
+
+// controls tells whether a stream has control tokens, which the reference shows and we do not.
+func controls(t *Tokenizer, ids []int32) bool {
+	return slices.ContainsFunc(ids, func(id int32) bool { return t.typ(id) == Control || t.typ(id) == Unknown })
+}
+
+// squeeze takes runs of U+FFFD as one.
+func squeeze(s string) string {
+	for strings.Contains(s, "\ufffd\ufffd") {
+		s = strings.ReplaceAll(s, "\ufffd\ufffd", "\ufffd")
+	}
+	return s
+}
+
+func TestSpecial(t *testing.T) {
+	tok := open(t, "bpe-llama-bpe")
+	if !tok.AddsBOS() || tok.BOS() == "" || !tok.IsEOG(4089) || tok.IsEOG(5) {
+		t.Errorf("special tokens: adds BOS %v, BOS %q, 4089 ends %v", tok.AddsBOS(), tok.BOS(), tok.IsEOG(4089))
+	}
+	text := tok.EOS()
+	if ids := tok.Encode(text, EncodeOptions{ParseSpecial: true}); len(ids) != 1 || ids[0] != 4089 {
+		t.Errorf("%q parsed: %v", text, ids)
+	}
+	if ids := tok.Encode(text, EncodeOptions{}); slices.Contains(ids, 4089) {
+		t.Errorf("%q as text became the token: %v", text, ids)
+	}
+	if got := tok.Piece(4089, false); len(got) != 0 {
+		t.Errorf("a control token spells %q", got)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	good := Config{Model: "gpt2", Pre: "gpt-2", Tokens: []string{"a", "b", "ab"}, Merges: []string{"a b"}, BOS: None, EOS: None, UnknownID: None}
+	if _, err := New(good); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		change func(*Config)
+		says   string
+	}{
+		"no model":      {func(c *Config) { c.Model = "" }, "missing"},
+		"unknown model": {func(c *Config) { c.Model = "t5" }, `"t5"`},
+		"unknown pre":   {func(c *Config) { c.Pre = "martian" }, `"martian"`},
+		"no tokens":     {func(c *Config) { c.Tokens = nil }, "empty"},
+		"types":         {func(c *Config) { c.Types = []int32{1} }, "1 types for 3"},
+		"bos":           {func(c *Config) { c.BOS = 3 }, "special token 3"},
+		"merge":         {func(c *Config) { c.Merges = []string{"ab"} }, `"ab"`},
+		"scores":        {func(c *Config) { c.Model = "llama" }, "0 scores"},
+	}
+	for name, tt := range tests {
+		c := good
+		tt.change(&c)
+		_, err := New(c)
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v, want it to say %q", name, err, tt.says)
+		}
+		if strings.HasPrefix(name, "unknown") && !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s: %v is no ErrUnsupported", name, err)
+		}
+	}
+}
+
+// A long text without a blank is no work of its square: were it, this would take
+// hours, not milliseconds.
+func TestLongWord(t *testing.T) {
+	for _, name := range names {
+		tok := open(t, name)
+		long := strings.Repeat("abcdefghij", 100_000)
+		began := time.Now()
+		if ids := tok.Encode(long, EncodeOptions{}); string(tok.Decode(ids, true)) != long {
+			t.Errorf("%s: a long word did not come back", name)
+		}
+		t.Logf("%s: %v", name, time.Since(began))
+	}
+}
+
+func FuzzRoundTrip(f *testing.F) {
+	var toks []*Tokenizer
+	for _, name := range names {
+		toks = append(toks, open(f, name))
+	}
+	f.Add("Hello, wörld! 123456 's\r\n\n  x")
+	f.Add("\xff\xfe<|eot_id|> \u2581")
+	f.Fuzz(func(t *testing.T, text string) {
+		for i, tok := range toks {
+			ids := tok.Encode(text, EncodeOptions{})
+			got := string(tok.Decode(ids, true))
+			if names[i] != "spm-llama" && got != text {
+				t.Errorf("%s: %q came back as %q", names[i], text, got)
+			}
+			tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true})
+			s := tok.NewStream()
+			for _, id := range ids {
+				if !utf8.ValidString(s.Push(id)) {
+					t.Errorf("%s: a chunk of %q is no UTF-8", names[i], text)
+				}
+			}
+		}
+	})
+}
