@@ -30,7 +30,7 @@ var byteRunes, runeBytes = func() (to [256]rune, from map[rune]byte) {
 	next := rune(256)
 	for b := range 256 {
 		r := rune(b)
-		if !(b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae) {
+		if visible := b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae; !visible {
 			r = next
 			next++
 		}

@@ -1,0 +1,195 @@
+// Package chat renders chat templates: the subset of Jinja that the templates in
+// model files use, with the settings of transformers (trim_blocks, lstrip_blocks,
+// no kept final newline) and to the byte what it gives.
+//
+// A template is code from a file. It runs here without any access to the outside,
+// within a budget of steps and of bytes, and what this interpreter does not know
+// is an error with its line, never left out.
+package chat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// An Error is what is wrong with a template or its input.
+type Error struct {
+	Line    int // of the template
+	Message string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("chat template, line %d: %s", e.Line, e.Message) }
+
+// A Refusal is what the template itself said by raise_exception.
+type Refusal struct{ Message string }
+
+func (r *Refusal) Error() string { return "the chat template refuses the conversation: " + r.Message }
+
+// The budgets of one rendering.
+const (
+	maxSource = 1 << 20
+	maxSteps  = 4 << 20
+	maxBytes  = 32 << 20 // of the output, and of any one text on the way
+	maxDepth  = 200      // of nested expressions, blocks, macros and values
+)
+
+// A Template is parsed and may be rendered by many at once.
+type Template struct {
+	body []node
+}
+
+// Parse reads a template. Its error is an *Error.
+func Parse(source string) (t *Template, err error) {
+	if len(source) > maxSource {
+		return nil, &Error{1, fmt.Sprintf("has %d bytes, at most %d", len(source), maxSource)}
+	}
+	defer catch(&err)
+	p := &parser{tokens: lex(source)}
+	return &Template{p.body()}, nil
+}
+
+// Input is what a template is rendered with. Messages, Tools and Kwargs are JSON;
+// the order of keys is kept. Kwargs are further variables by name.
+type Input struct {
+	Messages            []json.RawMessage
+	Tools               json.RawMessage // an array; empty or null: none
+	AddGenerationPrompt bool
+	BOS, EOS            string
+	Kwargs              json.RawMessage // an object; empty or null: none
+	Now                 time.Time       // for strftime_now
+}
+
+// Render returns the prompt. Its errors are *Error, *Refusal, or about JSON.
+func (t *Template) Render(in Input) (text string, err error) {
+	vars, err := in.variables()
+	if err != nil {
+		return "", err
+	}
+	defer catch(&err)
+	e := &env{scope: &scope{vars: vars}, now: in.Now, out: new(strings.Builder)}
+	e.run(t.body)
+	return e.out.String(), nil
+}
+
+// variables makes the template's variables of the input.
+func (in Input) variables() (map[string]value, error) {
+	messages := &list{}
+	for i, m := range in.Messages {
+		v, err := fromJSON(m)
+		if err != nil {
+			return nil, fmt.Errorf("chat: message %d: %w", i, err)
+		}
+		messages.items = append(messages.items, v)
+	}
+	vars := map[string]value{
+		"messages": messages, "bos_token": in.BOS, "eos_token": in.EOS,
+		"add_generation_prompt": in.AddGenerationPrompt, "tools": nil, "documents": nil,
+	}
+	if len(in.Tools) > 0 {
+		v, err := fromJSON(in.Tools)
+		if err != nil {
+			return nil, fmt.Errorf("chat: tools: %w", err)
+		}
+		vars["tools"] = v
+	}
+	if len(in.Kwargs) > 0 {
+		v, err := fromJSON(in.Kwargs)
+		if err != nil {
+			return nil, fmt.Errorf("chat: template variables: %w", err)
+		}
+		d, ok := v.(*dict)
+		if !ok && v != nil {
+			return nil, errors.New("chat: template variables: want an object")
+		}
+		for _, k := range d.names() {
+			vars[k], _ = d.get(k)
+		}
+	}
+	return vars, nil
+}
+
+// catch turns the panic of fail into an error. Inside this package errors travel
+// as panics of *Error and *Refusal, as in encoding/json: every expression can fail.
+func catch(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case *Error:
+		*err = p
+	case *Refusal:
+		*err = p
+	default:
+		panic(p)
+	}
+}
+
+func fail(line int, format string, args ...any) {
+	panic(&Error{line, fmt.Sprintf(format, args...)})
+}
+
+// An env is one rendering.
+type env struct {
+	scope *scope
+	out   *strings.Builder
+	steps int
+	depth int
+	now   time.Time
+}
+
+// A scope holds variables; what it does not have is looked up in its parent.
+type scope struct {
+	vars   map[string]value
+	parent *scope
+}
+
+func (s *scope) get(name string) (value, bool) {
+	for ; s != nil; s = s.parent {
+		if v, ok := s.vars[name]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// inner runs f in a scope of its own.
+func (e *env) inner(vars map[string]value, f func()) {
+	outer := e.scope
+	e.scope = &scope{vars: vars, parent: outer}
+	f()
+	e.scope = outer
+}
+
+// step counts n steps, and fails when the budget is used up.
+func (e *env) step(line, n int) {
+	if e.steps += n; e.steps > maxSteps {
+		fail(line, "the template takes more than %d steps", maxSteps)
+	}
+}
+
+// deeper runs f one level down.
+func (e *env) deeper(line int, f func()) {
+	if e.depth++; e.depth > maxDepth {
+		fail(line, "nested more than %d deep", maxDepth)
+	}
+	f()
+	e.depth--
+}
+
+// sized checks a text that was made, and charges for it.
+func (e *env) sized(line int, s string) string {
+	if len(s) > maxBytes {
+		fail(line, "makes a text of more than %d bytes", maxBytes)
+	}
+	e.step(line, len(s)/256)
+	return s
+}
+
+func (e *env) write(line int, s string) {
+	if e.out.Len()+len(s) > maxBytes {
+		fail(line, "makes more than %d bytes", maxBytes)
+	}
+	e.step(line, 1+len(s)/256)
+	e.out.WriteString(s)
+}
