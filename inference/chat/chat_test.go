@@ -162,7 +162,8 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := render("{{ raise_exception('no ' ~ x) }}", `{"x": 1}`); err == nil || err.(*Refusal).Message != "no 1" {
+	_, err := render("{{ raise_exception('no ' ~ x) }}", `{"x": 1}`)
+	if r, ok := errors.AsType[*Refusal](err); !ok || r.Message != "no 1" {
 		t.Errorf("raise_exception: %v", err)
 	}
 	for _, vars := range []string{"[1]", "{", `{"a":1} 2`, strings.Repeat("[", 10000)} {

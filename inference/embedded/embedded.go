@@ -1,0 +1,13 @@
+// Package embedded holds the model that is inside the program: 2.8 million
+// weights of the llama architecture in Q8_0 that know something about rbee. How it
+// was made stands in train/README.md.
+package embedded
+
+import _ "embed"
+
+//go:embed model-q8_0.gguf
+var model string
+
+// Model returns the GGUF file. The memory is the program's own image: pages of
+// it are read when they are used.
+func Model() string { return model }
