@@ -11,6 +11,8 @@ package inference
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"unsafe"
@@ -107,6 +109,12 @@ func openFile(path string) (*gguf.File, error) {
 		return gguf.Parse(unsafe.Slice(unsafe.StringData(m), len(m))) // only ever read
 	}
 	return gguf.Open(path)
+}
+
+// EmbeddedSHA256 is the hash of the embedded model's file, in hexadecimal.
+func EmbeddedSHA256() string {
+	h := sha256.Sum256([]byte(embedded.Model()))
+	return hex.EncodeToString(h[:])
 }
 
 // unsupported gives what the packages below call unsupported one name.

@@ -2,18 +2,24 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"rbee/core"
+	"rbee/core/lease"
+	"rbee/roles/cmdline"
+	"rbee/roles/hive"
 	"rbee/roles/keeper"
+	"rbee/roles/queen"
+	"rbee/roles/worker"
 )
 
 // Stdio is where a role reads and writes.
@@ -22,41 +28,78 @@ type Stdio struct {
 	Out, Err io.Writer
 }
 
-// Main runs argv as one of the roles and returns the exit status.
+// Main runs argv as one of the roles and returns the exit status. ctx ends with
+// the first signal (lease.Signals).
 func Main(ctx context.Context, argv []string, std Stdio) int {
-	app := &cli.App{
-		Name:      "rbee",
-		Usage:     "run language models on the machines you have",
-		Reader:    std.In,
-		Writer:    std.Out,
-		ErrWriter: std.Err,
-		Commands:  append(keeper.Commands(), keeper.Command()),
-		// Return errors instead of exiting: main decides the status.
-		ExitErrHandler: func(*cli.Context, error) {},
+	err := run(ctx, argv, std)
+	if status, ended := byCause(err); ended {
+		return status
 	}
-	err := app.RunContext(ctx, spellOut(argv))
-	switch {
-	case err == nil:
-		return 0
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return bySignal(context.Cause(ctx))
-	case errors.Is(err, core.Invalid):
-		fmt.Fprintln(std.Err, "Error:", err)
-		return 2
-	default:
-		fmt.Fprintln(std.Err, "Error:", err)
-		return 1
+	report(std.Err, err)
+	return core.KindOf(err).ExitStatus()
+}
+
+func run(ctx context.Context, argv []string, std Stdio) error {
+	app := &cli.App{
+		Name:                      "rbee",
+		Usage:                     "run language models on the machines you own",
+		HideVersion:               true,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // a value may hold commas
+		Reader:                    std.In,
+		Writer:                    std.Out,
+		ErrWriter:                 std.Err,
+		Commands:                  commands(),
+		ExitErrHandler:            func(*cli.Context, error) {}, // Main decides the status
+		OnUsageError:              usage,
+	}
+	for _, c := range app.Commands {
+		prepare(c)
+	}
+	args, err := cmdline.Order(spellOut(argv)[1:], app.Commands)
+	if err != nil {
+		return err
+	}
+	return app.RunContext(ctx, append([]string{"rbee"}, args...))
+}
+
+// commands are the keeper's commands at the top, and each role as one.
+func commands() []*cli.Command {
+	return append(keeper.Commands(), keeper.Command(), queen.Command(), hive.Command(), worker.Command())
+}
+
+// prepare makes a command and those below it fail as ours do.
+func prepare(c *cli.Command) {
+	c.OnUsageError, c.HideHelpCommand = usage, true
+	for _, sub := range c.Subcommands {
+		prepare(sub)
 	}
 }
 
-// bySignal returns the exit status of a run that the signal in cause ended.
-func bySignal(cause error) int {
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
-		if strings.HasPrefix(cause.Error(), sig.String()) {
-			return 128 + int(sig)
-		}
+func usage(_ *cli.Context, err error, _ bool) error {
+	return &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
+}
+
+// byCause returns the exit status of a run that ended in order: by itself, by a
+// signal, by its lease, or because it was asked to.
+func byCause(err error) (status int, ended bool) {
+	if s, ok := errors.AsType[lease.SignalError](err); ok {
+		return lease.ExitStatus(s), true
 	}
-	return 128 + int(syscall.SIGINT)
+	orderly := err == nil || errors.Is(err, cmdline.ErrAsked) || errors.Is(err, lease.ErrGone) || errors.Is(err, lease.ErrSilent)
+	return 0, orderly
+}
+
+// report prints an error: what, the facts, the next step.
+func report(w io.Writer, err error) {
+	f := core.FaultOf(err)
+	_, _ = fmt.Fprintln(w, "Error:", cmp.Or(f.What, err.Error()))
+	for _, fact := range f.Facts {
+		_, _ = fmt.Fprintf(w, "  %s: %s\n", fact.Name, fact.Value)
+	}
+	if f.Try != "" {
+		_, _ = fmt.Fprintln(w, "Try:", f.Try)
+	}
 }
 
 // byName says which role each name of the executable plays.
@@ -74,8 +117,12 @@ var byName = map[string]string{
 // name, such as "rbee-linux-amd64", the role is the first argument.
 func spellOut(argv []string) []string {
 	name := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
+	args := slices.Clone(argv[1:])
 	if role, ok := byName[name]; ok {
-		return append([]string{"rbee", role}, argv[1:]...)
+		return append([]string{"rbee", role}, args...)
 	}
-	return append([]string{"rbee"}, argv[1:]...)
+	if len(args) > 0 && (args[0] == "--version" || args[0] == "-v") {
+		args[0] = "version"
+	}
+	return append([]string{"rbee"}, args...)
 }

@@ -7,6 +7,8 @@
 package api
 
 import (
+	"time"
+
 	"rbee/core"
 )
 
@@ -44,4 +46,53 @@ type WorkerReady struct {
 	ModelRef core.ModelRef `json:"model_ref"`
 	Backend  core.Backend  `json:"backend"`
 	Device   int           `json:"device"`
+}
+
+// Hive is one hive in a queen's list.
+type Hive struct {
+	ID       string        `json:"hive_id"`
+	Node     core.NodeName `json:"node"`
+	URL      string        `json:"url"`
+	Version  string        `json:"version"`
+	State    string        `json:"state"` // "up" or "gone"
+	Borrowed bool          `json:"borrowed"`
+	Devices  []core.Device `json:"devices,omitempty"`
+}
+
+// Hives is a list of hives.
+type Hives struct {
+	Hives []Hive `json:"hives"`
+}
+
+// TaskState is one task in a list.
+type TaskState struct {
+	ID        core.TaskID   `json:"id"`
+	Model     core.ModelRef `json:"model"`
+	Node      core.NodeName `json:"node,omitempty"`
+	WorkerID  core.WorkerID `json:"worker_id,omitempty"`
+	State     string        `json:"state"` // "running", "done" or "failed"
+	TokensOut int           `json:"tokens_out"`
+	CreatedAt time.Time     `json:"created_at"`
+}
+
+// Tasks is a list of tasks.
+type Tasks struct {
+	Tasks []TaskState `json:"tasks"`
+}
+
+// TaskResult is the answer to a task with stream:false: the text and the fields
+// of the end.
+type TaskResult struct {
+	Text string `json:"text"`
+	End
+}
+
+// Ended is what an ephemeral queen writes on its stdout, one line for each hive
+// that it has ended, for the keeper's proof.
+type Ended struct {
+	Node    core.NodeName `json:"node"`
+	Hive    string        `json:"hive"`    // what it took: "was asked", "SIGTERM", "SIGKILL"; "lives on" for a borrowed one
+	Workers int           `json:"workers"` // that were running and are gone
+	Left    int           `json:"left"`    // that could not be ended or not be seen to end
+	Error   string        `json:"error,omitempty"`
 }

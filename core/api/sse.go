@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // doneData is the data of the last message of every stream.
@@ -178,4 +180,21 @@ func (f Frame) event() (Event, error) {
 		return &Comment{f.Comment}, nil
 	}
 	return DecodeEvent(f.Name, f.Data)
+}
+
+// KeepAlive writes what text says as a comment every so often, until ctx is done
+// or the stream is broken: silence is then no sign of anything.
+func (s *Stream) KeepAlive(ctx context.Context, every time.Duration, text func() string) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if s.Send(&Comment{text()}) != nil {
+				return
+			}
+		}
+	}
 }

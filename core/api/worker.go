@@ -9,6 +9,7 @@ type Ready struct {
 	ProgressURL string      `json:"progress_url,omitempty"` // while loading
 	SlotsTotal  int         `json:"slots_total,omitempty"`
 	SlotsBusy   int         `json:"slots_busy"`
+	IdleMS      int64       `json:"idle_ms"`         // since the last answer ended; 0 while one is under way
 	Error       string      `json:"error,omitempty"` // why a failed load failed
 }
 
@@ -19,7 +20,10 @@ type LoadStage struct {
 	LayersLoaded int    `json:"layers_loaded"`
 	LayersTotal  int    `json:"layers_total"`
 	MemoryBytes  int64  `json:"memory_bytes"`
-	Error        string `json:"error,omitempty"`
+
+	Code  core.Kind `json:"code,omitempty"` // of a failed load
+	Error string    `json:"error,omitempty"`
+	Try   string    `json:"try,omitempty"`
 }
 
 // ExecuteRequest is the body of POST worker/execute: a task, or the tokens of a

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ type Options struct {
 	Token  string   // demanded of everybody but for /health; empty: open
 	Hosts  []string // names besides localhost and IP literals that a Host header may hold
 	Log    *slog.Logger
+
+	// Unbounded are prefixes of paths whose bodies may have any length.
+	Unbounded []string
 
 	// OwnErrors answers an error in another dialect than ours and returns true,
 	// or returns false. May be nil.
@@ -108,7 +112,9 @@ func (o Options) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			c.Response().Header().Set("WWW-Authenticate", "Bearer")
 			return err
 		}
-		r.Body = http.MaxBytesReader(c.Response(), r.Body, api.MaxBody)
+		if !slices.ContainsFunc(o.Unbounded, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) }) {
+			r.Body = http.MaxBytesReader(c.Response(), r.Body, api.MaxBody)
+		}
 		return next(c)
 	}
 }

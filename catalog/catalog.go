@@ -1,0 +1,323 @@
+// Package catalog remembers the models of this machine in ~/.rbee/models.db, the
+// only file that lasts. Several hives may use one catalog at once.
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	_ "github.com/mattn/go-sqlite3" // the driver
+
+	"rbee/core"
+	"rbee/inference/gguf"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// A Model is one row.
+type Model struct {
+	Ref          core.ModelRef
+	Path         string
+	Size         int64
+	Modified     time.Time
+	SHA256       string // empty until it is computed
+	Architecture string
+	Quantization string
+	Parameters   int64
+	Source       Source
+}
+
+// Source is where a model's file came from.
+type Source string
+
+// The sources: a file of the user's that is used in place, or our own copy.
+const (
+	Imported Source = "import"
+	Copied   Source = "copy"
+)
+
+// Options say where a catalog keeps its things.
+type Options struct {
+	File   string // models.db
+	Models string // directory of our own copies
+	State  string // where a broken catalog is put aside
+	Log    *slog.Logger
+}
+
+// A Catalog is open. Its methods may be called at once; each is one transaction.
+type Catalog struct {
+	db *sql.DB
+	o  Options
+}
+
+// Open opens the catalog, and makes or mends it when need be: a broken file is
+// moved to the state directory, and said in the log.
+func Open(ctx context.Context, o Options) (*Catalog, error) {
+	if err := os.MkdirAll(filepath.Dir(o.File), 0o700); err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	c, err := open(ctx, o)
+	if err == nil || !broken(err) {
+		return c, err
+	}
+	aside := filepath.Join(o.State, "models.db.corrupt."+time.Now().UTC().Format("20060102T150405"))
+	if merr := errors.Join(os.MkdirAll(o.State, 0o700), os.Rename(o.File, aside)); merr != nil {
+		return nil, errors.Join(err, merr)
+	}
+	_ = os.Remove(o.File + "-journal") // of the broken file
+	o.Log.Warn("the catalog was broken and is made anew", "error", err.Error(), "old", aside)
+	return open(ctx, o)
+}
+
+// broken tells whether the file is no database any more.
+func broken(err error) bool {
+	return errors.Is(err, errCheck) || strings.Contains(err.Error(), "not a database") || strings.Contains(err.Error(), "malformed")
+}
+
+var errCheck = errors.New("the integrity check failed")
+
+func open(ctx context.Context, o Options) (*Catalog, error) {
+	dsn := "file:" + (&url.URL{Path: o.File}).EscapedPath() +
+		"?_busy_timeout=5000&_journal_mode=DELETE&_foreign_keys=on&_txlock=immediate"
+	db, err := sql.Open("sqlite3", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	db.SetMaxOpenConns(1) // one writer; the others wait here and not for a lock
+	c := &Catalog{db, o}
+	if err := errors.Join(c.check(ctx), c.migrate(ctx)); err != nil {
+		return nil, errors.Join(fmt.Errorf("catalog: %s: %w", o.File, err), db.Close())
+	}
+	return c, nil
+}
+
+func (c *Catalog) check(ctx context.Context) error {
+	var verdict string
+	if err := c.db.QueryRowContext(ctx, "PRAGMA quick_check").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("%w: %s", errCheck, verdict)
+	}
+	return nil
+}
+
+// migrate brings the schema up to date. Of several at once the first does it.
+func (c *Catalog) migrate(ctx context.Context) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		var version int
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+			return err
+		}
+		if version > len(files) {
+			return fmt.Errorf("the catalog is of a newer version of rbee (%d, this one knows %d)", version, len(files))
+		}
+		for i := version; i < len(files); i++ {
+			text, err := migrations.ReadFile(files[i])
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+				return fmt.Errorf("%s: %w", files[i], err)
+			}
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", len(files)))
+		return err
+	})
+}
+
+// tx runs f in a transaction.
+func (c *Catalog) tx(ctx context.Context, f func(*sql.Tx) error) error {
+	tx, err := c.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// Close closes the file.
+func (c *Catalog) Close() error { return c.db.Close() }
+
+const columns = "ref, path, size_bytes, modified_ns, sha256, architecture, quantization, parameters, source"
+
+type row interface{ Scan(dest ...any) error }
+
+func scan(r row) (m Model, err error) {
+	var modified int64
+	err = r.Scan(&m.Ref, &m.Path, &m.Size, &modified, &m.SHA256, &m.Architecture, &m.Quantization, &m.Parameters, &m.Source)
+	m.Modified = time.Unix(0, modified)
+	return m, err
+}
+
+// Find returns the model of a reference whose file is there and unchanged. A row
+// whose file has gone is removed.
+func (c *Catalog) Find(ctx context.Context, ref core.ModelRef) (Model, error) {
+	m, err := scan(c.db.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE ref = ?", ref))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Model{}, notFound(ref)
+	}
+	if err != nil {
+		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
+	}
+	info, err := os.Stat(m.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Model{}, errors.Join(notFound(ref), c.Remove(ctx, ref))
+	}
+	if err != nil {
+		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
+	}
+	if info.Size() != m.Size || !info.ModTime().Equal(m.Modified) {
+		return c.add(ctx, ref, m.Path, "", m.Source) // another file by now
+	}
+	return m, nil
+}
+
+func notFound(ref core.ModelRef) error {
+	f := &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model %s is not in the catalog of this machine", ref)}
+	if path, ok := ref.Path(); ok {
+		f.What, f.Try = fmt.Sprintf("model file %s is not there", path), "check the path"
+	}
+	return f
+}
+
+// List returns all models, those whose file has gone left out, by reference.
+func (c *Catalog) List(ctx context.Context) (all []Model, err error) {
+	rows, err := c.db.QueryContext(ctx, "SELECT "+columns+" FROM models ORDER BY ref")
+	if err != nil {
+		return nil, fmt.Errorf("catalog: list: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		m, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("catalog: list: %w", err)
+		}
+		if _, err := os.Stat(m.Path); err == nil {
+			all = append(all, m)
+		}
+	}
+	return all, rows.Err()
+}
+
+// Import registers a file of this machine, which is used in place, under
+// "file:PATH".
+func (c *Catalog) Import(ctx context.Context, path string) (Model, error) {
+	ref, err := core.ParseModelRef("file:" + path)
+	if err != nil {
+		return Model{}, err
+	}
+	path, _ = ref.Path()
+	if m, err := scan(c.db.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE ref = ?", ref)); err == nil && m.Path == path {
+		return c.Find(ctx, ref) // keeps the hash
+	}
+	return c.add(ctx, ref, path, "", Imported)
+}
+
+// add reads the header of a file and writes its row.
+func (c *Catalog) add(ctx context.Context, ref core.ModelRef, path, sha256 string, source Source) (Model, error) {
+	m, err := read(path)
+	if err != nil {
+		return Model{}, err
+	}
+	m.Ref, m.SHA256, m.Source = ref, sha256, source
+	err = c.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO models (`+columns+`, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)
+			ON CONFLICT (ref) DO UPDATE SET path = excluded.path, size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns,
+			sha256 = excluded.sha256, architecture = excluded.architecture, quantization = excluded.quantization,
+			parameters = excluded.parameters, source = excluded.source`,
+			m.Ref, m.Path, m.Size, m.Modified.UnixNano(), m.SHA256, m.Architecture, m.Quantization, m.Parameters, m.Source,
+			time.Now().UTC().Format(time.RFC3339))
+		return err
+	})
+	if err != nil {
+		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
+	}
+	return m, nil
+}
+
+// read looks into a model file.
+func read(path string) (Model, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Model{}, notFound(core.ModelRef("file:" + path))
+	}
+	if err != nil {
+		return Model{}, fmt.Errorf("catalog: %w", err)
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		return Model{}, &core.Fault{
+			Kind: core.Invalid, What: fmt.Sprintf("model %s: %v", path, err),
+			Try: "give a whole GGUF file; one that is cut off must be downloaded again", Cause: err,
+		}
+	}
+	defer f.Close()
+	return Model{
+		Path: path, Size: info.Size(), Modified: info.ModTime(),
+		Architecture: f.Architecture(), Quantization: f.Quantization(), Parameters: f.Parameters(),
+	}, nil
+}
+
+// Remove forgets a model, and deletes its file when it is our copy and nobody
+// else's row. A model that is not there is no error.
+func (c *Catalog) Remove(ctx context.Context, ref core.ModelRef) error {
+	var path string
+	err := c.tx(ctx, func(tx *sql.Tx) error {
+		m, err := scan(tx.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE ref = ?", ref))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM models WHERE ref = ?", ref); err != nil {
+			return err
+		}
+		var others int
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM models WHERE path = ?", m.Path).Scan(&others); err != nil {
+			return err
+		}
+		if m.Source == Copied && others == 0 {
+			path = m.Path
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("catalog: remove %s: %w", ref, err)
+	}
+	if path != "" {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("catalog: remove %s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+// Used notes that a model was loaded.
+func (c *Catalog) Used(ctx context.Context, ref core.ModelRef) error {
+	_, err := c.db.ExecContext(ctx, "UPDATE models SET uses = uses + 1, used_at = ? WHERE ref = ?", time.Now().UTC().Format(time.RFC3339), ref)
+	if err != nil {
+		return fmt.Errorf("catalog: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"rbee/core"
+)
+
+const sample = "../inference/model/testdata/llama.gguf"
+
+func options(t *testing.T) Options {
+	home := t.TempDir()
+	return Options{
+		File: filepath.Join(home, ".rbee", "models.db"), Models: filepath.Join(home, "models"), State: filepath.Join(home, "state"),
+		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func opened(t *testing.T, o Options) *Catalog {
+	t.Helper()
+	c, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func copyOf(t *testing.T, dir string) (path string, content []byte) {
+	t.Helper()
+	content, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, "m.gguf")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
+
+func hashOf(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
+
+func TestImport(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	path, content := copyOf(t, t.TempDir())
+	m, err := c.Import(t.Context(), path)
+	if err != nil || m.Architecture != "llama" || m.Size != int64(len(content)) || m.Parameters == 0 || m.SHA256 != "" {
+		t.Fatalf("Import: %+v, %v", m, err)
+	}
+	if hash, err := c.Hash(t.Context(), m); err != nil || hash != hashOf(content) {
+		t.Errorf("Hash: %s, %v", hash, err)
+	}
+	again, err := c.Import(t.Context(), path)
+	if err != nil || again.SHA256 != hashOf(content) {
+		t.Errorf("a second import lost the hash: %+v, %v", again, err)
+	}
+	if err := c.Used(t.Context(), m.Ref); err != nil {
+		t.Error(err)
+	}
+	if files, _ := os.ReadDir(filepath.Dir(o.File)); len(files) != 1 {
+		t.Errorf("beside the catalog: %v", files)
+	}
+	// Another content under the same path is another model.
+	if err := os.WriteFile(path, append(content, 0), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := c.Find(t.Context(), m.Ref); err != nil || m.SHA256 != "" || m.Size != int64(len(content))+1 {
+		t.Errorf("a changed file: %+v, %v", m, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := c.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("List with a file that is gone: %v, %v", all, err)
+	}
+	if _, err := c.Find(t.Context(), m.Ref); !errors.Is(err, core.ModelNotFound) {
+		t.Errorf("Find of a file that is gone: %v", err)
+	}
+}
+
+func TestImportRefuses(t *testing.T) {
+	c := opened(t, options(t))
+	text := filepath.Join(t.TempDir(), "text.gguf")
+	if err := os.WriteFile(text, []byte("Once upon a time, a text was no model."), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, content := copyOf(t, t.TempDir())
+	cut := filepath.Join(t.TempDir(), "cut.gguf")
+	if err := os.WriteFile(cut, content[:len(content)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]core.Kind{text: core.Invalid, cut: core.Invalid, "/nowhere.gguf": core.ModelNotFound, "relative.gguf": core.Invalid, t.TempDir(): core.Invalid} {
+		if _, err := c.Import(t.Context(), path); !errors.Is(err, want) || !strings.Contains(err.Error(), filepath.Base(path)) {
+			t.Errorf("%s: got %v, want %s", path, err, want)
+		}
+	}
+}
+
+func TestPutBlob(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	_, content := copyOf(t, t.TempDir())
+	m, err := c.PutBlob(t.Context(), hashOf(content), "file:/elsewhere/m.gguf", int64(len(content)), bytes.NewReader(content))
+	if err != nil || m.SHA256 != hashOf(content) {
+		t.Fatalf("PutBlob: %+v, %v", m, err)
+	}
+	if got, err := c.ByHash(t.Context(), m.SHA256); err != nil || got.Path != m.Path {
+		t.Errorf("ByHash: %+v, %v", got, err)
+	}
+	for name, put := range map[string]func() error{
+		"other content": func() error {
+			_, err := c.PutBlob(t.Context(), strings.Repeat("a", 64), "file:/x", -1, bytes.NewReader(content))
+			return err
+		},
+		"no hash": func() error { _, err := c.PutBlob(t.Context(), "../../etc", "file:/x", -1, nil); return err },
+		"broken off": func() error {
+			_, err := c.PutBlob(t.Context(), hashOf(content), "file:/x", -1, io.MultiReader(bytes.NewReader(content[:9]), broken9{}))
+			return err
+		},
+		"no room": func() error {
+			_, err := c.PutBlob(t.Context(), hashOf(content), "file:/x", 1<<60, bytes.NewReader(content))
+			if !errors.Is(err, core.InsufficientDisk) {
+				t.Errorf("no room: %v", err)
+			}
+			return err
+		},
+	} {
+		if put() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if files, _ := os.ReadDir(o.Models); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+	if err := c.Remove(t.Context(), m.Ref); err != nil {
+		t.Error(err)
+	}
+	if files, _ := os.ReadDir(o.Models); len(files) != 0 {
+		t.Errorf("our copy was not removed: %v", files)
+	}
+}
+
+type broken9 struct{}
+
+func (broken9) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Many at once on an empty home: one migrates, all work.
+func TestManyAtOnce(t *testing.T) {
+	o := options(t)
+	path, _ := copyOf(t, t.TempDir())
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			c, err := Open(context.WithoutCancel(t.Context()), o)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			if _, err := c.Import(t.Context(), path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if files, _ := os.ReadDir(filepath.Dir(o.File)); len(files) != 1 {
+		t.Errorf("beside the catalog: %v", files)
+	}
+}
+
+// A broken catalog is put aside and made anew.
+func TestBroken(t *testing.T) {
+	o := options(t)
+	if err := os.MkdirAll(filepath.Dir(o.File), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(o.File, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := opened(t, o)
+	if all, err := c.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("List: %v, %v", all, err)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(o.State, "models.db.corrupt.*")); len(aside) != 1 {
+		t.Errorf("the broken file is not aside: %v", aside)
+	}
+}

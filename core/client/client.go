@@ -1,0 +1,181 @@
+// Package client is the SDK for the wire of package api: calls to a queen, a hive
+// or a worker, with answers as Go values and errors that carry their core.Kind.
+//
+//	queen := client.New("http://127.0.0.1:8080", client.Options{Token: token})
+//	for ev, err := range queen.Task(ctx, api.TaskRequest{Prompt: &text}) { … }
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+// Options are how to reach a server. The zero value does for a local one.
+type Options struct {
+	Token       string
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error) // nil: directly
+	Correlation string                                                            // sent with every call; empty: the server makes one
+}
+
+// A Client calls one server. Its methods may be called at once.
+type Client struct {
+	base string
+	o    Options
+	http *http.Client
+}
+
+// New returns a client for the server at base, "http://host:port".
+func New(base string, o Options) *Client {
+	dial := o.DialContext
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
+	}
+	// No proxy: these are machines of one's own. No time limit: answers stream.
+	t := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DisableCompression: true}
+	return &Client{strings.TrimSuffix(base, "/"), o, &http.Client{Transport: t}}
+}
+
+// URL is where the server is.
+func (c *Client) URL() string { return c.base }
+
+// Close drops the connections that are not in use.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// send makes a request. The caller closes the body of an answer without error.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	maps.Copy(req.Header, header)
+	if c.o.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.o.Token)
+	}
+	if c.o.Correlation != "" {
+		req.Header.Set(api.HeaderCorrelation, c.o.Correlation)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", trim(err))
+	}
+	if err := api.ErrorOf(resp); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+// trim takes the method and URL off a transport's error, but not the cause.
+func trim(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
+}
+
+func jsonBody(v any) (io.Reader, http.Header, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, nil, fmt.Errorf("client: %w", err)
+	}
+	return bytes.NewReader(b), http.Header{"Content-Type": {"application/json"}}, nil
+}
+
+// call sends in, if it is not nil, and reads the answer into out, if that is not nil.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	var header http.Header
+	if in != nil {
+		var err error
+		if body, header, err = jsonBody(in); err != nil {
+			return err
+		}
+	}
+	resp, err := c.send(ctx, method, path, body, header)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection can be used again
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(out); err != nil {
+		return fmt.Errorf("client: %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// stream sends in and yields the events of the answer.
+func (c *Client) stream(ctx context.Context, method, path string, in any, header http.Header) iter.Seq2[api.Numbered, error] {
+	return func(yield func(api.Numbered, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // a reader who breaks off ends the request
+		var body io.Reader
+		if in != nil {
+			var err error
+			if body, header, err = jsonBody(in); err != nil {
+				yield(api.Numbered{}, err)
+				return
+			}
+		}
+		resp, err := c.send(ctx, method, path, body, header)
+		if err != nil {
+			yield(api.Numbered{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		for ev, err := range api.Events(resp.Body) {
+			if !yield(ev, err) {
+				return
+			}
+		}
+	}
+}
+
+// Health asks who the server is. It needs no token.
+func (c *Client) Health(ctx context.Context) (h api.Health, err error) {
+	return h, c.call(ctx, http.MethodGet, "/health", nil, &h)
+}
+
+// Shutdown asks a hive or a worker to end. It returns when that has begun.
+func (c *Client) Shutdown(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/shutdown", struct{}{}, nil)
+}
+
+// WorkerReady tells a hive that its worker is loaded.
+func (c *Client) WorkerReady(ctx context.Context, node core.NodeName, r api.WorkerReady) error {
+	return c.ready(ctx, "/v1/workers/ready", node, r)
+}
+
+// HiveWorkerReady tells a queen that a worker of a node is loaded.
+func (c *Client) HiveWorkerReady(ctx context.Context, node core.NodeName, r api.WorkerReady) error {
+	return c.ready(ctx, "/v1/orchestrator/worker-ready", node, r)
+}
+
+func (c *Client) ready(ctx context.Context, path string, node core.NodeName, r api.WorkerReady) error {
+	body, header, err := jsonBody(r)
+	if err != nil {
+		return err
+	}
+	header.Set(api.HeaderNode, string(node))
+	resp, err := c.send(ctx, http.MethodPost, path, body, header)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}

@@ -1,0 +1,101 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+// Spawn starts a worker on a hive. It is loading when the call returns.
+func (c *Client) Spawn(ctx context.Context, r api.SpawnRequest) (s api.Spawned, err error) {
+	return s, c.call(ctx, http.MethodPost, "/v1/workers/spawn", r, &s)
+}
+
+// Workers lists a hive's workers.
+func (c *Client) Workers(ctx context.Context) (w api.Workers, err error) {
+	return w, c.call(ctx, http.MethodGet, "/v1/workers/list", nil, &w)
+}
+
+// DeleteWorker ends a worker and returns when it is gone.
+func (c *Client) DeleteWorker(ctx context.Context, id core.WorkerID) error {
+	return c.call(ctx, http.MethodDelete, "/v1/workers/"+url.PathEscape(string(id)), nil, nil)
+}
+
+// Capabilities asks a hive what its machine has.
+func (c *Client) Capabilities(ctx context.Context) (a api.Capabilities, err error) {
+	return a, c.call(ctx, http.MethodGet, "/v1/capabilities", nil, &a)
+}
+
+// Models lists the models of a hive's catalog, or of a queen's pool.
+func (c *Client) Models(ctx context.Context) (m api.Models, err error) {
+	return m, c.call(ctx, http.MethodGet, "/v1/models", nil, &m)
+}
+
+// HiveImport puts a file of the hive's machine into its catalog, in place.
+func (c *Client) HiveImport(ctx context.Context, path string) (m api.Model, err error) {
+	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path}, &m)
+}
+
+// PutBlob copies size bytes with the given hash to a hive, and registers them as ref.
+func (c *Client) PutBlob(ctx context.Context, sha256 string, ref core.ModelRef, size int64, body io.Reader) error {
+	header := http.Header{"Content-Type": {"application/octet-stream"}, "X-Size": {strconv.FormatInt(size, 10)}}
+	resp, err := c.send(ctx, http.MethodPut, "/v1/blobs/"+sha256+"?ref="+url.QueryEscape(string(ref)), body, header)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// Lease holds a hive that somebody else started: body carries the lines of a
+// lease, and lives as long as the returned stream, which the caller closes.
+func (c *Client) Lease(ctx context.Context, id string, body io.Reader) (io.Closer, error) {
+	resp, err := c.send(ctx, http.MethodPost, "/v1/leases/"+url.PathEscape(id), io.NopCloser(body), nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// Ready asks a worker how far it is.
+func (c *Client) Ready(ctx context.Context) (r api.Ready, err error) {
+	return r, c.call(ctx, http.MethodGet, "/v1/ready", nil, &r)
+}
+
+// Progress yields a worker's load to its end. A nil stage is a sign of life.
+func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] {
+	return func(yield func(*api.LoadStage, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		resp, err := c.send(ctx, http.MethodGet, "/v1/loading/progress", nil, nil)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer resp.Body.Close()
+		for f, err := range api.Frames(resp.Body) {
+			var stage *api.LoadStage
+			if err == nil && len(f.Data) > 0 {
+				stage = new(api.LoadStage)
+				if bad := json.Unmarshal(f.Data, stage); bad != nil {
+					err = fmt.Errorf("client: progress: %w", bad)
+				}
+			}
+			if !yield(stage, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Execute asks a worker for an answer and yields its events. Breaking off ends it.
+func (c *Client) Execute(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
+	return c.stream(ctx, http.MethodPost, "/execute", r, nil)
+}

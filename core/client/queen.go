@@ -1,0 +1,54 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+// Task asks a queen for an answer and yields its events as they come. A stream
+// that is cut off yields api.ErrStreamCut. Breaking off leaves the task.
+func (c *Client) Task(ctx context.Context, r api.TaskRequest) iter.Seq2[api.Numbered, error] {
+	return c.stream(ctx, http.MethodPost, "/v2/tasks", r, nil)
+}
+
+// TaskEvents yields the events of a task again, those after the one with id last.
+func (c *Client) TaskEvents(ctx context.Context, id core.TaskID, last int64) iter.Seq2[api.Numbered, error] {
+	return c.stream(ctx, http.MethodGet, "/v2/tasks/"+url.PathEscape(string(id))+"/events", nil,
+		http.Header{"Last-Event-Id": {strconv.FormatInt(last, 10)}})
+}
+
+// CancelTask ends a task. One that is not there has ended.
+func (c *Client) CancelTask(ctx context.Context, id core.TaskID) error {
+	return c.call(ctx, http.MethodDelete, "/v2/tasks/"+url.PathEscape(string(id)), nil, nil)
+}
+
+// Tasks lists the tasks of a queen.
+func (c *Client) Tasks(ctx context.Context) (t api.Tasks, err error) {
+	return t, c.call(ctx, http.MethodGet, "/v2/tasks", nil, &t)
+}
+
+// Hives lists the hives of a queen.
+func (c *Client) Hives(ctx context.Context) (h api.Hives, err error) {
+	return h, c.call(ctx, http.MethodGet, "/v2/hives", nil, &h)
+}
+
+// QueenWorkers lists the workers of a queen's hives.
+func (c *Client) QueenWorkers(ctx context.Context) (w api.Workers, err error) {
+	return w, c.call(ctx, http.MethodGet, "/v2/workers", nil, &w)
+}
+
+// Import lets tasks name a file of the queen's machine as "file:PATH".
+func (c *Client) Import(ctx context.Context, path string) (m api.Model, err error) {
+	return m, c.call(ctx, http.MethodPost, "/v2/models/import", api.ImportRequest{Path: path}, &m)
+}
+
+// PoolModels lists the models of a queen's hives.
+func (c *Client) PoolModels(ctx context.Context) (m api.Models, err error) {
+	return m, c.call(ctx, http.MethodGet, "/v2/models", nil, &m)
+}

@@ -1,0 +1,57 @@
+// Package place decides where an answer is made. The decision is a function of
+// values: what is asked for and what is known.
+package place
+
+import (
+	"cmp"
+	"slices"
+
+	"rbee/core"
+)
+
+// A Request is what is asked for.
+type Request struct {
+	Model core.ModelRef
+	Node  core.NodeName // empty: anywhere
+}
+
+// A Candidate is a node as it is known.
+type Candidate struct {
+	Node      core.NodeName
+	Loaded    bool  // a worker there has the model
+	FreeSlots int   // of such workers
+	OnDisk    bool  // the model's file is there
+	FreeBytes int64 // of memory
+}
+
+// Choose returns the node: the one asked for, else one where the model is loaded
+// with a free slot, then one where it is on disk, then the one with most free
+// memory. Without candidates it is the queen's own machine.
+func Choose(r Request, known []Candidate) core.NodeName {
+	if r.Node != "" {
+		return r.Node
+	}
+	if len(known) == 0 {
+		return core.Localhost
+	}
+	return slices.MinFunc(known, func(a, b Candidate) int {
+		return cmp.Or(
+			first(a.Loaded && a.FreeSlots > 0, b.Loaded && b.FreeSlots > 0),
+			first(a.Loaded, b.Loaded),
+			first(a.OnDisk, b.OnDisk),
+			cmp.Compare(b.FreeBytes, a.FreeBytes),
+			cmp.Compare(a.Node, b.Node),
+		)
+	}).Node
+}
+
+// first puts what is true before what is not.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}

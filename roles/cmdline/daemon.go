@@ -1,0 +1,177 @@
+package cmdline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rbee/core"
+	"rbee/core/config"
+	"rbee/core/lease"
+	"rbee/core/logs"
+	"rbee/core/secure"
+)
+
+// ErrAsked is the cause of an end that POST /v1/shutdown asked for.
+var ErrAsked = errors.New("asked to end")
+
+// DaemonFlags are the flags of every daemon; listen is where it listens by default.
+func DaemonFlags(listen string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen on, or fd:N for a listener that was handed over", Value: listen},
+		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that callers must have, mode 0600"},
+		&cli.StringSliceFlag{Name: "allowed-host", Usage: "further host `NAME` that requests may be addressed to"},
+		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info"},
+		&cli.StringFlag{Name: "log-format", Usage: "text or json", Value: "text"},
+		&cli.StringFlag{Name: "lease", Usage: "the lease this process lives by: fd:N or stdin"},
+	}
+}
+
+// Settings loads the settings from the environment and the config file.
+func Settings() (config.Settings, error) { return config.Load(os.Getenv) }
+
+// A Daemon is a process that serves until a signal, the end of its lease, or a
+// call ends it.
+type Daemon struct {
+	Role     string
+	Instance string // of the run, when a lease gave one; else of this process
+	Mode     core.Mode
+	Settings config.Settings
+	Log      *slog.Logger
+	LogTo    *lease.Log // for children
+	Boot     lease.Boot // of the lease; empty without one
+	Token    string     // that callers must have; empty: open
+	Hosts    []string   // names besides localhost
+
+	Ctx  context.Context // ends with the daemon; its cause says why
+	end  context.CancelCauseFunc
+	stop func()
+	dog  *lease.Watchdog
+}
+
+// Begin makes this process a daemon of the given name, which ps shows. stop is
+// how long its orderly end may take; then its watchdog kills it. The caller calls
+// Finish when it has ended in order.
+func Begin(c *cli.Context, role, name string, stop func(config.Limits) time.Duration) (*Daemon, error) {
+	s, err := Settings()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{Role: role, Settings: s, Mode: core.Persistent, Instance: secure.RandomID(), Hosts: c.StringSlice("allowed-host")}
+	_ = lease.SetName(name) // cosmetic
+	d.LogTo = lease.NewLog(1000)
+	if d.Log, err = logs.New(d.LogTo, c.String("log-level"), c.String("log-format")); err != nil {
+		return nil, err
+	}
+	if d.dog, err = lease.NewWatchdog(); err != nil {
+		return nil, err
+	}
+	carrier, err := lease.Open(c.String("lease"))
+	if err != nil {
+		return nil, &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
+	}
+	go d.LogTo.Run(os.Stderr) // for as long as the process lives
+	l := lease.New(d.terms(stop(s.Limits)), d.dog)
+	held, giveUp := l.Held(c.Context, carrier)
+	d.Ctx, d.end = context.WithCancelCause(held)
+	d.stop = giveUp
+	if carrier != nil {
+		d.Mode = core.Ephemeral
+		if d.Boot, err = l.Boot(held); err != nil {
+			return nil, err
+		}
+		d.Instance = cmp.Or(d.Boot.Instance, d.Instance)
+	}
+	return d, d.readToken(c)
+}
+
+// terms are those of this daemon's lease.
+func (d *Daemon) terms(end time.Duration) lease.Terms {
+	l := d.Settings.Limits
+	return lease.Terms{Beat: l.Beat, BeatLost: l.BeatLost, End: end + time.Second}
+}
+
+func (d *Daemon) readToken(c *cli.Context) error {
+	d.Token = d.Boot.Token
+	file := cmp.Or(c.String("token-file"), d.Settings.TokenFile)
+	if d.Token != "" || file == "" {
+		return nil
+	}
+	var err error
+	d.Token, err = secure.ReadToken(file)
+	return err
+}
+
+// End begins the daemon's end.
+func (d *Daemon) End(cause error) { d.end(cause) }
+
+// Finish gives the lease up, writes the last lines of the log, and returns why
+// the daemon ended, as roles.Main wants it.
+func (d *Daemon) Finish() error {
+	d.end(nil)
+	d.stop()
+	d.LogTo.Flush(200 * time.Millisecond)
+	return context.Cause(d.Ctx)
+}
+
+// Listen returns the listener of --listen. A daemon without a token listens on
+// loopback only.
+func (d *Daemon) Listen(c *cli.Context) (net.Listener, error) {
+	addr := c.String("listen")
+	if len(addr) > 3 && addr[:3] == "fd:" {
+		return lease.ListenFD(addr)
+	}
+	if d.Token == "" && !loopback(addr) {
+		return nil, &core.Fault{
+			Kind: core.Invalid, What: fmt.Sprintf("without a token the %s listens on loopback only, not on %s", d.Role, addr),
+			Try: "give it --token-file FILE",
+		}
+	}
+	ln, err := new(net.ListenConfig).Listen(d.Ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &core.Fault{
+			Kind: core.Invalid, What: fmt.Sprintf("address %s is taken by another program", addr),
+			Try: fmt.Sprintf("end that program, or give another address: rbee %s --listen 127.0.0.1:PORT", d.Role), Cause: err,
+		}
+	}
+	if err != nil {
+		return nil, &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
+	}
+	return ln, nil
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// NextFree listens on 127.0.0.1 at the port, or at the next free one above it.
+// moved says that the port itself was taken.
+func NextFree(ctx context.Context, port int) (ln net.Listener, moved bool, err error) {
+	const tries = 200
+	for p := port; p < port+tries; p++ {
+		ln, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", p))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("cmdline: a port from %d on: %w", port, err)
+	}
+	return ln, Port(ln) != port, nil
+}
+
+// Port is the port of a TCP listener.
+func Port(ln net.Listener) int { return ln.Addr().(*net.TCPAddr).Port }

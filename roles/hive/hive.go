@@ -1,0 +1,160 @@
+// Package hive is the daemon of one machine: it starts and ends workers and
+// keeps the catalog of models. It decides nothing: a queen does.
+package hive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rbee/catalog"
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/config"
+	"rbee/core/lease"
+	"rbee/core/machine"
+	"rbee/core/serve"
+	"rbee/roles/cmdline"
+)
+
+// Port is where hives listen.
+const Port = 9200
+
+// Command returns the role as one subcommand, "rbee hive …". Without a further
+// word it is the daemon.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name: "hive", Usage: "the daemon of one machine, which starts and ends workers",
+		Flags: daemonFlags(), Action: daemon,
+		Subcommands: []*cli.Command{
+			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
+			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
+			{
+				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
+				Flags: []cli.Flag{&cli.IntFlag{Name: "pid", Required: true}, &cli.Uint64Flag{Name: "started", Required: true}},
+			},
+		},
+	}
+}
+
+func daemonFlags() []cli.Flag {
+	return append(cmdline.DaemonFlags(fmt.Sprintf("127.0.0.1:%d", Port)),
+		&cli.StringFlag{Name: "node", Usage: "the `NAME` of this machine", Value: "localhost"},
+		&cli.StringSliceFlag{Name: "models-dir", Usage: "`DIRECTORY` whose files may be named in requests; may be repeated"},
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "after which a worker that nobody uses ends (default: 5m)"},
+	)
+}
+
+// A hive is the daemon.
+type hive struct {
+	d       *cmdline.Daemon
+	node    core.NodeName
+	url     string // as our own workers reach us
+	catalog *catalog.Catalog
+	dirs    []string
+	idle    time.Duration
+	workers workers
+	leases  leases
+	hashes  chan catalog.Model
+}
+
+func daemon(c *cli.Context) error {
+	d, err := cmdline.Begin(c, "hive", "rbee-hive", config.Limits.HiveStop)
+	if err != nil {
+		return err
+	}
+	h, ln, err := newHive(c, d)
+	if err != nil {
+		return err
+	}
+	if err := h.sayUp(c, ln); err != nil {
+		return errors.Join(err, h.catalog.Close())
+	}
+	d.Log.Info("hive up", "url", h.url, "node", string(h.node), "mode", string(d.Mode), "version", core.Version)
+	err = serve.Group(d.Ctx,
+		func(ctx context.Context) error { return serve.HTTP(ctx, ln, h.routes(), 2*time.Second) },
+		h.supervise, h.hashAll, h.stopIdle,
+	)
+	err = errors.Join(err, h.catalog.Close())
+	d.Log.Info("hive ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
+	if cause := d.Finish(); err == nil {
+		err = cause
+	}
+	return err
+}
+
+// newHive binds the port and opens the catalog.
+func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
+	h := &hive{d: d, node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...), hashes: make(chan catalog.Model, 256)}
+	if d.Boot.Node != "" {
+		h.node = core.NodeName(d.Boot.Node)
+	}
+	if h.idle = d.Settings.Limits.Idle; c.IsSet("idle-timeout") {
+		h.idle = c.Duration("idle-timeout")
+	}
+	ln, err := listen(c, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.url = fmt.Sprintf("http://127.0.0.1:%d", cmdline.Port(ln))
+	d.Hosts = append(d.Hosts, string(h.node), machine.Hostname())
+	p := d.Settings.Paths
+	h.catalog, err = catalog.Open(d.Ctx, catalog.Options{File: p.Catalog(), Models: p.Models(), State: p.State, Log: d.Log})
+	if err != nil {
+		return nil, nil, errors.Join(err, ln.Close())
+	}
+	return h, ln, nil
+}
+
+// listen binds the address. Whoever started us over SSH could hand over no
+// listener: then it is the next free port.
+func listen(c *cli.Context, d *cmdline.Daemon) (net.Listener, error) {
+	if c.String("lease") == "stdin" && !c.IsSet("listen") {
+		ln, _, err := cmdline.NextFree(d.Ctx, Port)
+		return ln, err
+	}
+	return d.Listen(c)
+}
+
+// sayUp writes the line that a queen waits for who started us over SSH.
+func (h *hive) sayUp(c *cli.Context, ln net.Listener) error {
+	if c.String("lease") != "stdin" {
+		return nil
+	}
+	me, err := lease.Find(os.Getpid())
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(c.App.Writer).Encode(api.Up{Port: cmdline.Port(ln), PID: me.PID, Started: me.Started, Version: core.Version, Instance: h.d.Instance})
+}
+
+func detect(c *cli.Context) error {
+	s, err := cmdline.Settings()
+	if err != nil {
+		return err
+	}
+	e := json.NewEncoder(c.App.Writer)
+	e.SetIndent("", "  ")
+	return e.Encode(capabilities(s.Paths))
+}
+
+func capabilities(p config.Paths) api.Capabilities {
+	free, _ := machine.DiskFree(p.Models()) // 0 where the system does not say
+	return api.Capabilities{Hostname: machine.Hostname(), Version: core.Version, Devices: machine.Devices(), DiskFreeBytes: free}
+}
+
+// stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.
+func stop(c *cli.Context) error {
+	p := lease.Proc{PID: c.Int("pid"), Started: c.Uint64("started")}
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
+		return err
+	}
+	return nil // gone already is as good
+}

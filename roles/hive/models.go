@@ -1,0 +1,231 @@
+package hive
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"rbee/catalog"
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/machine"
+	"rbee/core/serve"
+	"rbee/inference/gguf"
+)
+
+// provisioned is a model that a worker can load.
+type provisioned struct {
+	ref    core.ModelRef
+	path   string // or "embedded"
+	sha256 string // empty: not known yet
+}
+
+// provision finds the model of a spawn and checks that it fits into memory.
+func (h *hive) provision(ctx context.Context, r api.SpawnRequest) (provisioned, error) {
+	ref, err := core.ParseModelRef(string(r.ModelRef))
+	if err != nil || ref == core.Embedded {
+		return provisioned{ref: ref, path: string(core.Embedded)}, err
+	}
+	if path, ok := ref.Path(); ok && h.inDirs(path) {
+		if _, err := h.importFile(ctx, path); err != nil {
+			return provisioned{}, err
+		}
+	}
+	m, err := h.catalog.Find(ctx, ref)
+	if err != nil {
+		return provisioned{}, err
+	}
+	if err := fits(m.Path, r); err != nil {
+		return provisioned{}, err
+	}
+	return provisioned{ref, m.Path, m.SHA256}, h.catalog.Used(ctx, ref)
+}
+
+// inDirs tells whether a file lies in one of the model directories.
+func (h *hive) inDirs(path string) bool {
+	for _, dir := range h.dirs {
+		if abs, err := filepath.Abs(dir); err == nil && strings.HasPrefix(path, abs+string(filepath.Separator)) {
+			return true
+		}
+	}
+	return false
+}
+
+// fits compares what the model needs with the memory that is free.
+func fits(path string, r api.SpawnRequest) error {
+	n, err := needs(path, r.ContextLength, max(r.Slots, 1))
+	if err != nil {
+		return err
+	}
+	if free := machine.ReadMemory().Available; free > 0 && n.Total() > free {
+		return &core.Fault{
+			Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", n.Total()>>20, free>>20),
+			Facts: []core.Fact{core.Number("required_bytes", n.Total()), core.Number("available_bytes", free)},
+			Try:   "give a smaller --ctx, or a smaller model",
+		}
+	}
+	return nil
+}
+
+// defaultContext is the context of a worker that nobody gave one.
+const defaultContext = 8192
+
+func needs(path string, context, slots int) (gguf.Needs, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return gguf.Needs{}, &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
+	}
+	defer f.Close()
+	if context <= 0 {
+		context = defaultContext
+		if n, ok := f.Uint(f.Architecture() + ".context_length"); ok && n < defaultContext {
+			context = int(n)
+		}
+	}
+	n, err := f.Needs(context, slots)
+	if err != nil {
+		// The worker reads the same header and says what is wrong with it, or that
+		// it is of an architecture which it does not know.
+		return gguf.Needs{}, nil // see above
+	}
+	return n, nil
+}
+
+// importFile registers a file and has it hashed.
+func (h *hive) importFile(ctx context.Context, path string) (catalog.Model, error) {
+	m, err := h.catalog.Import(ctx, path)
+	if err == nil && m.SHA256 == "" {
+		select {
+		case h.hashes <- m:
+		default: // so many are waiting that this one waits for its next use
+		}
+	}
+	return m, err
+}
+
+// hashAll hashes imported files, one after the other.
+func (h *hive) hashAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-h.hashes:
+			if _, err := h.catalog.Hash(ctx, m); err != nil && ctx.Err() == nil {
+				h.d.Log.Warn("hash", "model", string(m.Ref), "error", err.Error())
+			}
+		}
+	}
+}
+
+func wire(m catalog.Model) api.Model {
+	return api.Model{
+		Ref: m.Ref, Path: m.Path, SizeBytes: m.Size, SHA256: m.SHA256,
+		Architecture: m.Architecture, Quantization: m.Quantization, Parameters: m.Parameters,
+	}
+}
+
+func (h *hive) listModels(c echo.Context) error {
+	all, err := h.catalog.List(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	out := api.Models{Models: []api.Model{{Ref: core.Embedded, Architecture: "llama", Quantization: "Q8_0"}}}
+	for _, m := range all {
+		out.Models = append(out.Models, wire(m))
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+func (h *hive) importModel(c echo.Context) error {
+	var r api.ImportRequest
+	if err := serve.Body(c, &r); err != nil {
+		return err
+	}
+	m, err := h.importFile(c.Request().Context(), r.Path)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, wire(m))
+}
+
+func (h *hive) removeModel(c echo.Context) error {
+	ref, err := core.ParseModelRef(c.Param("ref"))
+	if err != nil {
+		return err
+	}
+	for _, w := range h.workers.all(nil) {
+		if state, _ := w.get(); w.ref == ref && state != api.Failed {
+			return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %s is in use by worker %s", ref, w.id)}
+		}
+	}
+	if err := h.catalog.Remove(c.Request().Context(), ref); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// modelNeeds is GET /v1/models/{ref}/needs?context=&slots=.
+func (h *hive) modelNeeds(c echo.Context) error {
+	ref, err := core.ParseModelRef(c.Param("ref"))
+	if err != nil {
+		return err
+	}
+	m, err := h.catalog.Find(c.Request().Context(), ref)
+	if err != nil {
+		return err
+	}
+	number := func(name string, fallback int) int {
+		if n, err := strconv.Atoi(c.QueryParam(name)); err == nil && n > 0 {
+			return n
+		}
+		return fallback
+	}
+	n, err := needs(m.Path, number("context", 0), number("slots", 1))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, api.Needs{WeightsBytes: n.Weights, KVBytes: n.KV, ComputeBytes: n.Compute, TotalBytes: n.Total()})
+}
+
+// getBlob is GET /v1/blobs/{sha256}, with ranges.
+func (h *hive) getBlob(c echo.Context) error {
+	m, err := h.catalog.ByHash(c.Request().Context(), c.Param("hash"))
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(m.Path)
+	if err != nil {
+		return &core.Fault{Kind: core.ModelNotFound, What: "the file of that hash is gone", Cause: err}
+	}
+	defer f.Close()
+	c.Response().Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(c.Response(), c.Request(), "", m.Modified, f)
+	return nil
+}
+
+// putBlob is PUT /v1/blobs/{sha256}?ref=: a model of another machine is copied here.
+func (h *hive) putBlob(c echo.Context) error {
+	ref, err := core.ParseModelRef(c.QueryParam("ref"))
+	if err != nil {
+		return err
+	}
+	if _, ok := ref.Path(); !ok {
+		return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("ref %s: want file:PATH", ref)}
+	}
+	r := c.Request()
+	size := r.ContentLength
+	if n, err := strconv.ParseInt(r.Header.Get("X-Size"), 10, 64); err == nil && size < 0 {
+		size = n
+	}
+	m, err := h.catalog.PutBlob(r.Context(), c.Param("hash"), ref, size, r.Body)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusCreated, wire(m))
+}

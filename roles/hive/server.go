@@ -1,0 +1,89 @@
+package hive
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/serve"
+	"rbee/roles/cmdline"
+)
+
+func (h *hive) routes() *echo.Echo {
+	e := serve.New(serve.Options{
+		Health: api.Health{Role: "hive", Mode: h.d.Mode, Version: core.Version, Instance: h.d.Instance},
+		Token:  h.d.Token, Hosts: h.d.Hosts, Log: h.d.Log, Unbounded: []string{"/v1/blobs/", "/v1/leases/"},
+	})
+	e.POST("/v1/workers/spawn", h.postSpawn)
+	e.GET("/v1/workers/list", h.listWorkers)
+	e.DELETE("/v1/workers/:id", h.deleteWorker)
+	e.POST("/v1/workers/ready", h.workerReady)
+	e.POST("/v1/leases/:id", h.hold)
+	e.GET("/v1/models", h.listModels)
+	e.GET("/v1/models/:ref/needs", h.modelNeeds)
+	e.DELETE("/v1/models/:ref", h.removeModel)
+	e.POST("/v1/models/import", h.importModel)
+	e.GET("/v1/blobs/:hash", h.getBlob)
+	e.HEAD("/v1/blobs/:hash", h.getBlob)
+	e.PUT("/v1/blobs/:hash", h.putBlob)
+	e.GET("/v1/capabilities", func(c echo.Context) error { return c.JSON(http.StatusOK, capabilities(h.d.Settings.Paths)) })
+	e.POST("/v1/shutdown", h.shutdown)
+	return e
+}
+
+func (h *hive) postSpawn(c echo.Context) error {
+	var r api.SpawnRequest
+	if err := serve.Body(c, &r); err != nil {
+		return err
+	}
+	w, err := h.spawn(c.Request().Context(), r)
+	if err != nil {
+		return err
+	}
+	v := h.view(c.Request().Context(), w)
+	return c.JSON(http.StatusAccepted, api.Spawned{WorkerID: w.id, URL: v.URL, State: v.State})
+}
+
+func (h *hive) listWorkers(c echo.Context) error {
+	out := api.Workers{Workers: []api.Worker{}}
+	for _, w := range h.workers.all(nil) {
+		out.Workers = append(out.Workers, h.view(c.Request().Context(), w))
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// deleteWorker ends a worker; one that is not there has ended.
+func (h *hive) deleteWorker(c echo.Context) error {
+	if w, err := h.workers.find(core.WorkerID(c.Param("id"))); err == nil {
+		h.stopWorker(c.Request().Context(), w)
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// workerReady is a worker's callback.
+func (h *hive) workerReady(c echo.Context) error {
+	var r api.WorkerReady
+	if err := serve.Body(c, &r); err != nil {
+		return err
+	}
+	if err := h.ready(r); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, api.Message{Message: "worker " + string(r.WorkerID) + " is ready"})
+}
+
+// shutdown answers before the end begins, so that the answer arrives.
+func (h *hive) shutdown(c echo.Context) error {
+	w := c.Response()
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusAccepted)
+	w.Flush()
+	h.d.End(cmdline.ErrAsked)
+	return nil
+}
+
+// cutError returns what a child said in an "Error: …" line.
+func cutError(line string) (string, bool) { return strings.CutPrefix(line, "Error: ") }

@@ -1,0 +1,221 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/client"
+	"rbee/core/config"
+	"rbee/core/lease"
+	"rbee/core/secure"
+	"rbee/roles/cmdline"
+)
+
+// queenPort is where a queen is looked for.
+const queenPort = 8080
+
+// findQueen returns the queen at --queen, else one that runs persistently on this
+// machine for this user and of this version, else one of our own.
+func findQueen(ctx context.Context, c *cli.Context, settings config.Settings, s *screen) (*queen, error) {
+	token := ""
+	if settings.TokenFile != "" {
+		var err error
+		if token, err = secure.ReadToken(settings.TokenFile); err != nil {
+			return nil, err
+		}
+	}
+	if url := c.String("queen"); url != "" {
+		q := &queen{client: client.New(url, client.Options{Token: token})}
+		if _, err := q.client.Health(ctx); err != nil {
+			return nil, &core.Fault{Kind: core.NodeUnreachable, What: fmt.Sprintf("no queen answers at %s: %v", url, err), Cause: err, Try: "queen-rbee daemon"}
+		}
+		return q, nil
+	}
+	if there := running(ctx, token); there != nil {
+		return &queen{client: there}, nil
+	}
+	return startQueen(ctx, c, settings, s)
+}
+
+// running returns the persistent queen of this user and version, nil when there is none.
+func running(ctx context.Context, token string) *client.Client {
+	there := client.New(fmt.Sprintf("http://127.0.0.1:%d", queenPort), client.Options{Token: token})
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	h, err := there.Health(ctx)
+	if err != nil || h.Role != "queen" || h.Mode != core.Persistent || h.Version != core.Version || !ours(queenPort) {
+		there.Close()
+		return nil
+	}
+	return there
+}
+
+// ours tells whether the socket that listens on a loopback port is this user's.
+func ours(port int) bool {
+	b, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return false
+	}
+	want := fmt.Sprintf("0100007F:%04X", port)
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line) // sl local remote state … uid
+		if len(f) > 7 && f[1] == want && f[3] == "0A" {
+			return f[7] == fmt.Sprint(os.Getuid())
+		}
+	}
+	return false
+}
+
+// startQueen starts a queen that lives by our lease.
+func startQueen(ctx context.Context, c *cli.Context, settings config.Settings, s *screen) (*queen, error) {
+	ln, moved, err := cmdline.NextFree(ctx, queenPort)
+	if err != nil {
+		return nil, err
+	}
+	port := cmdline.Port(ln)
+	if moved {
+		s.note(fmt.Sprintf("port %d is taken, the queen is on %d", queenPort, port))
+	}
+	q := &queen{run: secure.RandomID(), told: &endings{}, stop: settings.Limits.QueenStop(), settle: 10 * time.Second}
+	token := secure.NewToken()
+	spec := lease.Spec{
+		Name: "queen-rbee", Args: []string{"daemon"}, Run: q.run, Listener: ln, Stdout: q.told,
+		Boot: lease.Boot{Token: token, Node: string(core.Localhost), Instance: q.run},
+	}
+	if c.Bool("verbose") {
+		spec.Log = c.App.ErrWriter
+	}
+	if q.child, err = lease.Start(spec); err != nil {
+		return nil, &core.Fault{Kind: core.Internal, What: err.Error(), Cause: err}
+	}
+	q.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: token})
+	if err := q.awaitUp(ctx, settings.Limits.QueenUp); err != nil {
+		_ = q.end(s) //nolint:contextcheck // the end has its own time; the first error is the one to tell
+		return nil, err
+	}
+	s.narrate(api.QueenStart, fmt.Sprintf("queen up on port %d", port))
+	return q, nil
+}
+
+func (q *queen) awaitUp(ctx context.Context, most time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, most, &core.Fault{Kind: core.ConnectionTimeout, What: fmt.Sprintf("the queen does not come up in %v", most)})
+	defer cancel()
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		if _, err := q.client.Health(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-q.child.Done():
+			return &core.Fault{Kind: core.Internal, What: fmt.Sprintf("the queen ended as soon as it was started: %v", q.child.Err())}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// end ends what we started and proves it: the run's mark is looked for in every
+// process of this machine, and the queen says what she ended on others.
+func (q *queen) end(s *screen) error {
+	defer q.client.Close()
+	if q.child == nil {
+		return nil
+	}
+	began := time.Now()
+	before, _ := lease.Leftovers(q.run)
+	q.child.Stop(context.Background(), nil, lease.Grace{Term: q.stop})
+	left := settled(q.run, q.settle)
+	if len(left) == 0 && len(q.told.failed()) == 0 {
+		s.narrate(api.Cleanup, fmt.Sprintf("cleaned up: %s ended in %.2f s, nothing left", q.names(before), time.Since(began).Seconds()))
+		return nil
+	}
+	f := &core.Fault{Kind: core.Internal, What: "not everything that was started has ended", Try: "end it by hand"}
+	for _, p := range left {
+		f.Facts = append(f.Facts, core.Text("left", fmt.Sprintf("%s, pid %d", p.Name, p.PID)))
+		_ = p.Signal(syscall.SIGKILL) // it carries our mark: it is ours to end
+	}
+	for _, e := range q.told.failed() {
+		f.Facts = append(f.Facts, core.Text(string(e.Node), fmt.Sprintf("%d left: %s", e.Left, e.Error)))
+	}
+	return f
+}
+
+// settled waits until nothing carries the mark, and returns what does when the
+// time is over.
+func settled(run string, most time.Duration) (left []lease.Leftover) {
+	for end := time.Now().Add(most); ; {
+		left, _ = lease.Leftovers(run)
+		if len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// names says which processes there were: those of this machine, and of others by node.
+func (q *queen) names(before []lease.Leftover) string {
+	var names []string
+	for _, p := range before {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	for _, e := range q.told.all() {
+		if e.Node != core.Localhost {
+			names = append(names, fmt.Sprintf("hive and %d worker(s) on %s", e.Workers, e.Node))
+		}
+	}
+	if len(names) == 0 {
+		return "queen"
+	}
+	return strings.Join(names, ", ")
+}
+
+// endings collects the lines that a queen writes on stdout: what she ended.
+type endings struct {
+	mu   sync.Mutex // guards all
+	part []byte
+	list []api.Ended
+}
+
+var _ io.Writer = (*endings)(nil)
+
+func (e *endings) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.part = append(e.part, p...)
+	for {
+		line, rest, found := bytes.Cut(e.part, []byte("\n"))
+		if !found {
+			return len(p), nil
+		}
+		var one api.Ended
+		if json.Unmarshal(line, &one) == nil && one.Node != "" {
+			e.list = append(e.list, one)
+		}
+		e.part = append([]byte(nil), rest...)
+	}
+}
+
+func (e *endings) all() []api.Ended {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.list)
+}
+
+// failed are the nodes where something is left.
+func (e *endings) failed() []api.Ended {
+	return slices.DeleteFunc(e.all(), func(e api.Ended) bool { return e.Left == 0 })
+}

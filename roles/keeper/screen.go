@@ -1,0 +1,149 @@
+package keeper
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rbee/core/api"
+)
+
+// A screen shows an answer: its text on stdout, everything else on stderr. With
+// --json every event is a line on stdout.
+type screen struct {
+	out, err io.Writer
+	json     bool
+	verbose  bool
+	terminal bool // stdout is one
+	status   bool // stderr is one: progress may be written over
+	began    time.Time
+
+	failed  *api.Failure
+	midLine bool // the last thing on stdout was no newline
+	over    int  // width of the status line to be written over
+}
+
+func newScreen(c *cli.Context) *screen {
+	return &screen{
+		out: c.App.Writer, err: c.App.ErrWriter, json: c.Bool("json"), verbose: c.Bool("verbose"),
+		terminal: isTerminal(c.App.Writer), status: isTerminal(c.App.ErrWriter), began: time.Now(),
+	}
+}
+
+// show shows an event. It fails when nobody reads stdout.
+func (s *screen) show(ev api.Event) error {
+	if s.json {
+		return s.line(ev)
+	}
+	switch ev := ev.(type) {
+	case *api.Token:
+		s.clear()
+		s.midLine = !strings.HasSuffix(ev.Text, "\n")
+		return s.write(ev.Text)
+	case *api.Narration:
+		s.narration(ev)
+	case *api.Comment:
+		s.progress(ev.Text)
+	case *api.Metrics:
+		if s.verbose {
+			s.endLine()
+			s.say(fmt.Sprintf("%d tokens read at %.0f/s, written at %.1f/s; queued %d ms, loaded in %d ms, %d MB",
+				ev.PrefillTokens, ev.PrefillTPS, ev.DecodeTPS, ev.QueueMS, ev.LoadMS, ev.MemoryBytes/1e6))
+		}
+	case *api.End:
+		s.endLine()
+	case *api.Failure:
+		s.endLine()
+		s.failed = ev
+	}
+	return nil
+}
+
+// line writes an event as JSON; comments are no events.
+func (s *screen) line(ev api.Event) error {
+	if f, ok := ev.(*api.Failure); ok {
+		s.failed = f
+	}
+	if _, comment := ev.(*api.Comment); comment {
+		return nil
+	}
+	b, err := api.EncodeEvent(ev)
+	if err != nil {
+		return err
+	}
+	return s.write(string(b) + "\n")
+}
+
+func (s *screen) write(text string) error {
+	if _, err := io.WriteString(s.out, text); err != nil {
+		return fmt.Errorf("%w: %w", errReaderGone, err)
+	}
+	return nil
+}
+
+// failure is the error that ended the answer, if one did.
+func (s *screen) failure() error {
+	if s.failed == nil {
+		return nil
+	}
+	return s.failed.Err()
+}
+
+// endLine ends the answer's line where a person reads it.
+func (s *screen) endLine() {
+	s.clear()
+	if s.midLine && s.terminal {
+		_ = s.write("\n")
+	}
+	s.midLine = false
+}
+
+// narrate says what the keeper does.
+func (s *screen) narrate(action api.Action, human string) {
+	ev := &api.Narration{Actor: "keeper", Action: action, Human: human}
+	if s.json {
+		_ = s.line(ev) // who does not read stdout misses it
+	}
+	s.narration(ev)
+}
+
+// note says something that matters to whoever looks.
+func (s *screen) note(human string) { s.narrate(api.Note, human) }
+
+// narration shows what is worth a line; the phases of an answer only when asked.
+func (s *screen) narration(n *api.Narration) {
+	quiet := n.Action == api.Prefill || n.Action == api.Decode || n.Action == api.QueenStart || n.Action == api.Load
+	if quiet && !s.verbose || s.json && n.Actor != "keeper" {
+		return
+	}
+	s.endLine()
+	s.say(n.Human)
+}
+
+func (s *screen) say(text string) {
+	s.clear()
+	if s.verbose {
+		text = fmt.Sprintf("%6.2f s  %s", time.Since(s.began).Seconds(), text)
+	}
+	_, _ = fmt.Fprintln(s.err, "rbee:", text)
+}
+
+// progress writes over the line before it, on a terminal only.
+func (s *screen) progress(text string) {
+	if !s.status || s.midLine {
+		return
+	}
+	s.clear()
+	s.over = len(text)
+	_, _ = io.WriteString(s.err, text)
+}
+
+func (s *screen) clear() {
+	if s.over > 0 {
+		_, _ = io.WriteString(s.err, "\r"+strings.Repeat(" ", s.over)+"\r")
+		s.over = 0
+	}
+}

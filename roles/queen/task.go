@@ -1,0 +1,278 @@
+package queen
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/secure"
+)
+
+const (
+	kept      = time.Minute      // that a task's events are kept after its end
+	abandoned = 10 * time.Second // after which a task that nobody reads is cancelled
+	maxEvents = 1 << 20          // bytes of text that a task's events may have
+)
+
+// A task is one answer under way or just ended. Its events are a log that any
+// number of readers follow.
+type task struct {
+	id      core.TaskID
+	req     api.TaskRequest
+	created time.Time
+	cancel  context.CancelCauseFunc
+
+	mu      sync.Mutex // guards all below
+	events  []api.Numbered
+	first   int // position of events[0] in the whole log
+	size    int
+	last    int64 // id of the last event
+	ended   bool
+	failed  bool
+	changed chan struct{} // closed at the next change
+	readers int
+	leaving *time.Timer // runs while nobody reads
+	at      api.TaskState
+}
+
+// say adds an event to the log.
+func (t *task) say(ev api.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return
+	}
+	n := api.Numbered{Event: ev}
+	switch ev := ev.(type) {
+	case *api.Comment:
+	case *api.Started:
+		t.at.Node, t.at.WorkerID = cmp.Or(ev.Node, t.at.Node), cmp.Or(ev.WorkerID, t.at.WorkerID)
+	case *api.Token:
+		t.at.TokensOut++
+		t.size += len(ev.Text)
+	case *api.End:
+		t.ended = true
+	case *api.Failure:
+		t.ended, t.failed = true, true
+	}
+	if _, comment := ev.(*api.Comment); !comment {
+		t.last++
+		n.ID = t.last
+	}
+	t.events = append(t.events, n)
+	for t.size > maxEvents && len(t.events) > 1 { // the oldest are forgotten
+		if tok, ok := t.events[0].Event.(*api.Token); ok {
+			t.size -= len(tok.Text)
+		}
+		t.events, t.first = t.events[1:], t.first+1
+	}
+	t.wake()
+}
+
+func (t *task) wake() {
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
+}
+
+// since returns the events from a position on, the position behind them, whether
+// the log is complete, and what is closed when there is more.
+func (t *task) since(pos int) (events []api.Numbered, next int, ended bool, changed <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed == nil {
+		t.changed = make(chan struct{})
+	}
+	from := max(pos-t.first, 0)
+	return slices.Clone(t.events[min(from, len(t.events)):]), t.first + len(t.events), t.ended, t.changed
+}
+
+// follow calls f with each event, from the first one whose id is above last, until
+// the log ends, ctx is done, or f fails.
+func (t *task) follow(ctx context.Context, last int64, f func(api.Numbered) error) error {
+	for pos := 0; ; {
+		events, next, ended, changed := t.since(pos)
+		for _, ev := range events {
+			if ev.ID == 0 && last > 0 || ev.ID != 0 && ev.ID <= last {
+				continue
+			}
+			if err := f(ev); err != nil {
+				return err
+			}
+		}
+		if pos = next; ended {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// read counts a reader; the returned function takes it away. Some time after the
+// last one left, the task is cancelled, unless it is to go on without.
+func (t *task) read() func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.readers++
+	if t.leaving != nil {
+		t.leaving.Stop()
+	}
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.readers--; t.readers == 0 && !t.ended && !t.req.Detach {
+			t.leaving = time.AfterFunc(abandoned, func() { t.cancel(errAbandoned) })
+		}
+	}
+}
+
+var (
+	errCancelled = errors.New("queen: the task was cancelled")
+	errAbandoned = errors.New("queen: nobody reads the task's answer any more")
+)
+
+// state is the task as lists show it.
+func (t *task) state() api.TaskState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.at
+	switch {
+	case t.failed:
+		s.State = "failed"
+	case t.ended:
+		s.State = "done"
+	default:
+		s.State = "running"
+	}
+	return s
+}
+
+// tasks are the queen's tasks, by id.
+type tasks struct {
+	base    context.Context // of the queen
+	running sync.WaitGroup
+
+	mu    sync.Mutex // guards by and ended
+	by    map[core.TaskID]*task
+	ended error // set when no new ones are taken
+}
+
+// start begins a task: run makes its answer, and says a last event.
+func (ts *tasks) start(r api.TaskRequest, run func(ctx context.Context, t *task)) (*task, error) {
+	ctx, cancel := context.WithCancelCause(ts.base)
+	t := &task{id: core.TaskID("t-" + secure.RandomID()), req: r, created: time.Now(), cancel: cancel}
+	t.at = api.TaskState{ID: t.id, Model: cmp.Or(r.Model, core.Embedded), Node: r.Node, CreatedAt: t.created.UTC()}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.ended != nil {
+		cancel(nil)
+		return nil, ts.ended
+	}
+	if ts.by == nil {
+		ts.by = map[core.TaskID]*task{}
+	}
+	ts.by[t.id] = t
+	ts.running.Go(func() {
+		defer cancel(nil)
+		run(ctx, t)
+		time.AfterFunc(kept, func() { ts.forget(t.id) })
+	})
+	return t, nil
+}
+
+func (ts *tasks) forget(id core.TaskID) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.by, id)
+}
+
+func (ts *tasks) find(id core.TaskID) (*task, error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if t, ok := ts.by[id]; ok {
+		return t, nil
+	}
+	return nil, &core.Fault{Kind: core.TaskNotFound, What: fmt.Sprintf("task %.80s is not there; ended ones are kept for a minute", id)}
+}
+
+func (ts *tasks) all() (list []*task) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.by {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b *task) int { return a.created.Compare(b.created) })
+	return list
+}
+
+// refuse takes no new tasks from now on.
+func (ts *tasks) refuse(why error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.ended = cmp.Or[error](ts.ended, why)
+}
+
+// drain takes no new tasks and gives the running ones some time.
+func (ts *tasks) drain(most time.Duration) {
+	ts.refuse(&core.Fault{Kind: core.ShuttingDown, What: "the queen is ending"})
+	done := make(chan struct{})
+	go func() { ts.running.Wait(); close(done) }() // ends at the latest with endAll
+	select {
+	case <-done:
+	case <-time.After(most):
+	}
+}
+
+// endAll cancels all tasks and waits for them.
+func (ts *tasks) endAll(why *core.Fault) {
+	ts.refuse(why)
+	for _, t := range ts.all() {
+		t.cancel(why)
+	}
+	ts.running.Wait()
+}
+
+// imported are the files that tasks may name.
+type imported struct {
+	mu    sync.Mutex // guards paths
+	paths map[string]bool
+}
+
+func (i *imported) add(path string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.paths == nil {
+		i.paths = map[string]bool{}
+	}
+	i.paths[path] = true
+}
+
+func (i *imported) has(path string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.paths[path]
+}
+
+// under tells whether a clean path lies below one of the directories.
+func under(path string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") })
+}
+
+// list returns the paths, sorted.
+func (i *imported) list() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Sorted(maps.Keys(i.paths))
+}
