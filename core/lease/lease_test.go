@@ -21,7 +21,7 @@ import (
 	"rbee/core/lease"
 )
 
-// TestMain is also the child that TestChild starts: the first argument says what it does.
+// TestMain is also every process that these tests start: the first argument says what it does.
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // else each child of a race build sleeps a second in its exit
 	if f := children[append(os.Args, "", "")[1]]; f != nil {
@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 var children = map[string]func(){
+	"top": func() { os.Exit(play()) }, "middle": func() { os.Exit(play()) }, "leaf": func() { os.Exit(play()) }, "hive": func() { os.Exit(play()) },
 	"serve": func() { // one line of what the child sees, then the life of a daemon
 		ln, err := lease.ListenFD(os.Args[len(os.Args)-1])
 		comm := lease.SetName(os.Args[0])
