@@ -31,7 +31,7 @@ type Stdio struct {
 // Main runs argv as one of the roles and returns the exit status. ctx ends with
 // the first signal (lease.Signals).
 func Main(ctx context.Context, argv []string, std Stdio) int {
-	err := run(ctx, argv, std)
+	err := play(ctx, argv, std)
 	if status, ended := byCause(err); ended {
 		return status
 	}
@@ -39,7 +39,7 @@ func Main(ctx context.Context, argv []string, std Stdio) int {
 	return core.KindOf(err).ExitStatus()
 }
 
-func run(ctx context.Context, argv []string, std Stdio) error {
+func play(ctx context.Context, argv []string, std Stdio) error {
 	app := &cli.App{
 		Name:                      "rbee",
 		Usage:                     "run language models on the machines you own",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"rbee/core"
 	"rbee/core/api"
 )
 
@@ -55,6 +56,7 @@ func (s *screen) show(ev api.Event) error {
 		}
 	case *api.End:
 		s.endLine()
+		s.ended(ev)
 	case *api.Failure:
 		s.endLine()
 		s.failed = ev
@@ -64,8 +66,11 @@ func (s *screen) show(ev api.Event) error {
 
 // line writes an event as JSON; comments are no events.
 func (s *screen) line(ev api.Event) error {
-	if f, ok := ev.(*api.Failure); ok {
-		s.failed = f
+	switch ev := ev.(type) {
+	case *api.Failure:
+		s.failed = ev
+	case *api.End:
+		s.ended(ev)
 	}
 	if _, comment := ev.(*api.Comment); comment {
 		return nil
@@ -75,6 +80,13 @@ func (s *screen) line(ev api.Event) error {
 		return err
 	}
 	return s.write(string(b) + "\n")
+}
+
+// ended notes an answer that somebody cancelled: it is not whole.
+func (s *screen) ended(end *api.End) {
+	if end.StopReason == api.StopCancelled {
+		s.failed = api.Fail(&core.Fault{Kind: core.InferenceFailed, What: "the answer was cancelled"}, end.TokensOut)
+	}
 }
 
 func (s *screen) write(text string) error {

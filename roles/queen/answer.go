@@ -303,10 +303,15 @@ func (a *answer) relay(ctx context.Context, n *node, w registry.Worker) error {
 		if _, comment := ev.Event.(*api.Comment); !comment {
 			beat(limit)
 		}
+		if end, ok := ev.Event.(*api.End); ok && end.StopReason == api.StopCancelled {
+			return a.broken(ctx, stalled, n, w, errWorkerEnded) // nobody here cancelled it
+		}
 		a.pass(ev.Event, w)
 	}
 	return nil
 }
+
+var errWorkerEnded = errors.New("queen: the worker broke the answer off")
 
 // broken says why a worker's stream ended before its end.
 func (a *answer) broken(ctx, stalled context.Context, n *node, w registry.Worker, err error) error {
