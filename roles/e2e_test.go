@@ -93,7 +93,7 @@ func TestOperatorEndsHive(t *testing.T) {
 	w := newWorld(t)
 	hive := w.start("rbee-hive", "daemon")
 	w.healthy(9200)
-	r := w.start("rbee", "infer", "--json", "--model", bigModel(t, 2), "--prompt", "a b c")
+	r := w.start("rbee", "infer", "--json", "--model", bigModel(t, 2), "--temperature", "0", "--prompt", "a b c")
 	r.reach("token 3", token(3))
 	if err := hive.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -143,8 +143,8 @@ func TestPortsTaken(t *testing.T) {
 // What a worker has said is on stdout, even when it says nothing more.
 func TestTokensAreRelayedAtOnce(t *testing.T) {
 	w := newWorld(t)
-	r := w.start("rbee", "infer", "--model", bigModel(t, 2), "--prompt", "a b c", "--max-tokens", "200")
-	<-r.lines // token 1
+	r := w.start("rbee", "infer", "--model", bigModel(t, 2), "--temperature", "0", "--prompt", "a b c", "--max-tokens", "200")
+	r.speak() // token 1
 	worker := w.proc("llm-worker-rbee")
 	if err := worker.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -161,8 +161,8 @@ func TestTokensAreRelayedAtOnce(t *testing.T) {
 // Enough was read.
 func TestStdoutCloses(t *testing.T) {
 	w := newWorld(t)
-	r := w.start("rbee", "infer", "--model", bigModel(t, 2), "--prompt", "a b c")
-	<-r.lines
+	r := w.start("rbee", "infer", "--model", bigModel(t, 2), "--temperature", "0", "--prompt", "a b c")
+	r.speak()
 	r.closeStdoutNow()
 	r.expect(0)
 }
@@ -201,7 +201,7 @@ func TestKill(t *testing.T) {
 			for role, want := range roles {
 				t.Run(fmt.Sprintf("%s/%s/%v", name, role, sig), func(t *testing.T) {
 					w := newWorld(t)
-					r := w.start("rbee", "infer", "--json", "--model", p.model(t), "--prompt", strings.Repeat("a ", p.words), "--max-tokens", "1000")
+					r := w.start("rbee", "infer", "--json", "--model", p.model(t), "--prompt", strings.Repeat("a ", p.words), "--temperature", "0", "--max-tokens", "1000")
 					r.reach(name, p.at)
 					target := lookup(w, r, role)
 					before := r.stdout()

@@ -101,7 +101,6 @@ type run struct {
 
 	mu             sync.Mutex // guards out and errs
 	out, errs      bytes.Buffer
-	tokens         int
 	lines          chan struct{} // one for each piece of stdout
 	name           string
 	stdoutDone     sync.WaitGroup
@@ -209,6 +208,18 @@ func (r *run) wait() int {
 		r.w.t.Fatalf("%s did not end in %v; stderr: %s", r.name, patience, r.stderr())
 	}
 	return r.cmd.ProcessState.ExitCode()
+}
+
+// speak waits for the first of stdout.
+func (r *run) speak() {
+	r.w.t.Helper()
+	select {
+	case <-r.lines:
+	case <-r.ended:
+		r.w.t.Fatalf("%s ended without a word; stderr: %s", r.name, r.stderr())
+	case <-time.After(patience):
+		r.w.t.Fatalf("%s says nothing for %v; stderr: %s", r.name, patience, r.stderr())
+	}
 }
 
 // reach waits for an event of --json that matches.

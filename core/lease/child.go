@@ -1,8 +1,6 @@
 package lease
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +32,7 @@ type Child struct {
 	Lease *Holder
 
 	cmd  *exec.Cmd
-	tail *tail
+	tail *Tail
 	done chan struct{} // closed when the process is gone, its output is read and err is set
 	err  error
 }
@@ -119,12 +117,12 @@ func adopt(cmd *exec.Cmd, s Spec, p *pipes) (*Child, error) {
 	for _, f := range cmd.ExtraFiles[1:] {
 		f.Close()
 	}
-	c := &Child{cmd: cmd, done: make(chan struct{}), tail: &tail{}, Lease: &Holder{w: p.hold}}
+	c := &Child{cmd: cmd, done: make(chan struct{}), tail: &Tail{Log: s.Log}, Lease: &Holder{w: p.hold}}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		var both sync.WaitGroup
-		both.Go(func() { c.tail.drain(p.logs, s.Log) })
+		both.Go(func() { pass(p.logs, c.tail) })
 		both.Go(func() { pass(p.out, s.Stdout) })
 		both.Wait()
 	}()
@@ -155,22 +153,30 @@ func (c *Child) wait(p *pipes, drained <-chan struct{}) {
 	}
 	p.logs.Close()
 	p.out.Close()
-	c.err = fmt.Errorf("%s: %s", c.cmd.Args[0], cmp.Or(c.tail.last(), c.cmd.ProcessState.String()))
-	if err == nil {
-		c.err = nil
+	if err != nil {
+		c.err = fmt.Errorf("%s: %s", c.cmd.Args[0], c.how())
 	}
 	c.Lease.Close()
 	close(c.done)
 }
 
+// how says how the process ended. The exit status adds nothing to words of its own.
+func (c *Child) how() string {
+	state, words := c.cmd.ProcessState.String(), c.tail.Words()
+	switch {
+	case words == "":
+		return state
+	case c.cmd.ProcessState.Exited():
+		return words
+	}
+	return state + ": " + words
+}
+
 // Done is closed as soon as the process is gone.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Err says how the process ended, with its last lines of stderr: nil for status 0. Only after Done.
+// Err says how the process ended, in its own words if it had any: nil for status 0. Only after Done.
 func (c *Child) Err() error { return c.err }
-
-// Tail returns the child's last lines of stderr.
-func (c *Child) Tail() []string { return c.tail.lines() }
 
 // A Grace is how long each step of an orderly stop may take.
 type Grace struct{ Ask, Term time.Duration }
@@ -229,50 +235,4 @@ func (c *Child) within(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 	}
 	return false
-}
-
-// keepLines is how many last lines a tail keeps.
-const keepLines = 20
-
-// A tail keeps the last lines of a stream.
-type tail struct {
-	mu   sync.Mutex // guards ring and n
-	ring [keepLines]string
-	n    int
-}
-
-// drain reads r to its end, for whoever writes must never wait, and passes every
-// line on to log. A log that cannot be written is no reason to stop reading.
-func (t *tail) drain(r io.Reader, log io.Writer) {
-	in := bufio.NewReaderSize(r, 4<<10) // a longer line comes in pieces
-	for {
-		b, _, err := in.ReadLine()
-		if err != nil {
-			return
-		}
-		t.mu.Lock()
-		t.ring[t.n%keepLines] = string(b)
-		t.n++
-		t.mu.Unlock()
-		if log != nil {
-			_, _ = log.Write(append(b, '\n'))
-		}
-	}
-}
-
-func (t *tail) lines() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all []string
-	for i := max(0, t.n-keepLines); i < t.n; i++ {
-		all = append(all, t.ring[i%keepLines])
-	}
-	return all
-}
-
-func (t *tail) last() string {
-	if all := t.lines(); len(all) > 0 {
-		return all[len(all)-1]
-	}
-	return ""
 }

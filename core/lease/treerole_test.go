@@ -172,7 +172,7 @@ func (p player) remote(ctx context.Context) (holding, *lease.Holder, func() leas
 		return nil, nil, nil, err
 	}
 	argv := append([]string{exe}, p.args("middle")...)
-	far, err := conn.Start(append(argv, "--lease", "stdin"), p.run, lease.Boot{}, os.Stderr)
+	far, err := conn.Start(ctx, append(argv, "--lease", "stdin"), p.run, lease.Boot{}, os.Stderr)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -51,8 +51,8 @@ func Dial(ctx context.Context, n Node, limit time.Duration) (*Conn, error) {
 	return &Conn{client, n}, nil
 }
 
-// DialRetry is Dial in up to tries attempts, the waits between them in pauses,
-// give or take half. announce is told of each failure that is followed by another
+// DialRetry is Dial in one attempt more than there are pauses between them, each
+// of which is taken give or take half. announce is told of each failure that is followed by another
 // attempt. What trying again cannot mend, such as a refused key, ends it at once.
 func DialRetry(ctx context.Context, n Node, limit time.Duration, pauses []time.Duration, announce func(error)) (*Conn, error) {
 	for _, pause := range pauses {
@@ -62,7 +62,7 @@ func DialRetry(ctx context.Context, n Node, limit time.Duration, pauses []time.D
 		}
 		announce(err)
 		select {
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + rand.N(max(pause, 1))):
 		case <-ctx.Done():
 			return nil, err
 		}

@@ -2,16 +2,12 @@ package remote
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"sync"
-
-	"golang.org/x/crypto/ssh"
 
 	"rbee/core"
 	"rbee/core/lease"
@@ -25,14 +21,15 @@ type Process struct {
 	first chan []byte   // the first line of stdout
 	done  chan struct{} // closed when the session is over and err is set
 	err   error
-	last  *lastLine
+	tail  *lease.Tail
 }
 
 // Start runs argv on the node with run as its mark, and writes the lease's boot
 // line. stdout and stderr are read to their ends whatever log does with them, else
-// the program would block in its first line after 2 MiB. The caller runs Lease.Beat.
-func (c *Conn) Start(argv []string, run string, boot lease.Boot, log io.Writer) (*Process, error) {
-	s, err := c.client.NewSession()
+// the program would block in its first line after 2 MiB. ctx is for the start only.
+// The caller runs Lease.Beat.
+func (c *Conn) Start(ctx context.Context, argv []string, run string, boot lease.Boot, log io.Writer) (*Process, error) {
+	s, err := within(ctx, c.client.NewSession)
 	if err != nil {
 		return nil, fmt.Errorf("remote: %s: exec: %w: %w", c.node.label(), core.NodeUnreachable, err)
 	}
@@ -40,11 +37,13 @@ func (c *Conn) Start(argv []string, run string, boot lease.Boot, log io.Writer) 
 	if err != nil {
 		return nil, fmt.Errorf("remote: %s: exec: %w", c.node.label(), err)
 	}
-	p := &Process{node: c.node, first: make(chan []byte, 1), done: make(chan struct{}), last: &lastLine{log: log}}
-	s.Stdout, s.Stderr = &firstLine{to: p.first}, p.last
+	p := &Process{node: c.node, first: make(chan []byte, 1), done: make(chan struct{}), tail: &lease.Tail{Log: log}}
+	s.Stdout, s.Stderr = &firstLine{to: p.first}, p.tail
 	// sshd accepts no environment of ours by default; env and exec are the same
 	// in sh and fish, and leave no shell between sshd and the program.
-	if err := s.Start("exec env " + quote(lease.Mark+"="+run) + " " + quote(argv...)); err != nil {
+	line := "exec env " + quote(lease.Mark+"="+run) + " " + quote(argv...)
+	if _, err := within(ctx, func() (none, error) { return none{}, s.Start(line) }); err != nil {
+		go s.Close() // writes, and a cut network takes nothing
 		return nil, fmt.Errorf("remote: %s: exec %s: %w: %w", c.node.label(), argv[0], core.NodeUnreachable, err)
 	}
 	go func() {
@@ -78,8 +77,8 @@ func (p *Process) FirstLine(ctx context.Context) ([]byte, error) {
 
 // ended says how the program ended, in its own words if it had any.
 func (p *Process) ended() error {
-	if last := p.last.String(); last != "" {
-		return errors.New(last)
+	if words := p.tail.Words(); words != "" {
+		return errors.New(words)
 	}
 	if p.err == nil {
 		return errors.New("exit status 0")
@@ -96,11 +95,11 @@ func (p *Process) Err() error { return p.err }
 // Find returns where our program lies on the node: in PATH, or where rbee
 // install puts it.
 func (c *Conn) Find(ctx context.Context) (string, error) {
-	out, err := c.output(ctx, []string{"sh", "-c", `command -v rbee || { [ -x "$HOME/.local/bin/rbee" ] && echo "$HOME/.local/bin/rbee"; }`})
-	if err == nil && strings.HasPrefix(strings.TrimSpace(out), "/") {
-		return strings.TrimSpace(out), nil
+	where, err := c.lastOf(ctx, []string{"sh", "-c", `command -v rbee || { [ -x "$HOME/.local/bin/rbee" ] && echo "$HOME/.local/bin/rbee"; }`})
+	if err == nil && strings.HasPrefix(where, "/") {
+		return where, nil
 	}
-	if errors.Is(err, core.NodeUnreachable) {
+	if errors.Is(err, core.NodeUnreachable) || ctx.Err() != nil {
 		return "", fmt.Errorf("remote: %s: %w", c.node.label(), err)
 	}
 	return "", &core.Fault{
@@ -112,11 +111,15 @@ func (c *Conn) Find(ctx context.Context) (string, error) {
 
 // Version returns what the program at exe says its version is.
 func (c *Conn) Version(ctx context.Context, exe string) (string, error) {
-	out, err := c.output(ctx, []string{exe, "version"})
+	said, err := c.lastOf(ctx, []string{exe, "version"})
 	if err != nil {
-		return "", fmt.Errorf("remote: %s: %s version: %w: %s", c.node.label(), exe, err, strings.TrimSpace(out))
+		return "", fmt.Errorf("remote: %s: %s version: %w", c.node.label(), exe, err)
 	}
-	return strings.TrimPrefix(strings.TrimSpace(out), "rbee "), nil
+	version, ok := strings.CutPrefix(said, "rbee ")
+	if !ok {
+		return "", fmt.Errorf("remote: %s: %s version: it says %.80q", c.node.label(), exe, said)
+	}
+	return version, nil
 }
 
 // Kill sends SIGTERM to a process of the node by exe, our own program there,
@@ -124,26 +127,56 @@ func (c *Conn) Version(ctx context.Context, exe string) (string, error) {
 // sshd up to 9.7 drops it for root and for forced commands, and says nothing.
 func (c *Conn) Kill(ctx context.Context, exe string, p lease.Proc) error {
 	argv := []string{exe, "hive", "stop", "--pid", strconv.Itoa(p.PID), "--started", strconv.FormatUint(p.Started, 10)}
-	out, err := c.output(ctx, argv)
-	if err != nil {
-		return fmt.Errorf("remote: %s: stop pid %d: %w: %s", c.node.label(), p.PID, err, strings.TrimSpace(out))
+	if _, err := c.lastOf(ctx, argv); err != nil {
+		return fmt.Errorf("remote: %s: stop pid %d: %w", c.node.label(), p.PID, err)
 	}
 	return nil
 }
 
-// output runs argv and returns what it wrote.
-func (c *Conn) output(ctx context.Context, argv []string) (string, error) {
-	s, err := c.client.NewSession()
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+// lastOf runs argv and returns the last line of its stdout: a shell may greet
+// before it. The last line of its stderr stands in the error.
+func (c *Conn) lastOf(ctx context.Context, argv []string) (string, error) {
+	return within(ctx, func() (string, error) {
+		s, err := c.client.NewSession()
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+		}
+		defer s.Close()
+		defer context.AfterFunc(ctx, func() { s.Close() })()
+		var said, errs lease.Tail
+		s.Stdout, s.Stderr = &said, &errs
+		if err := s.Run("exec " + quote(argv...)); err != nil {
+			return "", fmt.Errorf("%w: %s", err, errs.Words())
+		}
+		return said.Words(), nil
+	})
+}
+
+type none = struct{}
+
+// within returns what call does, or how ctx ended if that comes first: opening a
+// channel waits for an answer, which a network that was cut never brings. A call
+// that was given up ends with the connection at the latest.
+func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
 	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, func() { s.Close() })()
-	out, err := s.CombinedOutput("exec " + quote(argv...))
-	if _, ok := errors.AsType[*ssh.ExitMissingError](err); ok && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	done := make(chan result, 1)
+	go func() {
+		v, err := call()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil && ctx.Err() != nil {
+			r.err = context.Cause(ctx)
+		}
+		return r.v, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, context.Cause(ctx)
 	}
-	return string(out), err
 }
 
 // quote makes argv one command line for sh and fish alike.
@@ -174,42 +207,4 @@ func (f *firstLine) Write(p []byte) (int, error) {
 		f.to <- f.part[:max(i, 0)]
 	}
 	return len(p), nil
-}
-
-// lastLine remembers the last line written to it, passes all on and never fails.
-type lastLine struct {
-	log io.Writer // may be nil
-
-	mu   sync.Mutex // guards last and part
-	last string
-	part []byte
-}
-
-func (l *lastLine) Write(p []byte) (int, error) {
-	if l.log != nil {
-		_, _ = l.log.Write(p)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.part = append(l.part, p...)
-	for {
-		line, rest, found := bytes.Cut(l.part, []byte("\n"))
-		if !found {
-			break
-		}
-		if text := strings.TrimSpace(string(line)); text != "" {
-			l.last = text
-		}
-		l.part = append([]byte(nil), rest...)
-	}
-	if len(l.part) > maxFirstLine {
-		l.part = nil
-	}
-	return len(p), nil
-}
-
-func (l *lastLine) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return cmp.Or(strings.TrimSpace(string(l.part)), l.last)
 }

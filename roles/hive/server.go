@@ -2,7 +2,6 @@ package hive
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -84,6 +83,3 @@ func (h *hive) shutdown(c echo.Context) error {
 	h.d.End(cmdline.ErrAsked)
 	return nil
 }
-
-// cutError returns what a child said in an "Error: …" line.
-func cutError(line string) (string, bool) { return strings.CutPrefix(line, "Error: ") }

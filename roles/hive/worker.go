@@ -212,11 +212,6 @@ func (h *hive) watch(w *worker) {
 	if err := w.child.Err(); err != nil {
 		why = err.Error()
 	}
-	for _, line := range w.child.Tail() { // what it said itself is the better reason
-		if said, ok := cutError(line); ok {
-			why = said
-		}
-	}
 	w.become(api.Failed, why)
 	h.d.Log.Warn("worker failed", "worker_id", string(w.id), "error", why)
 	select {

@@ -194,6 +194,10 @@ func (a *answer) await(ctx context.Context, n *node, w registry.Worker) (registr
 		}
 	})
 	ready, err := a.q.known.Await(watching, w.ID)
+	if errors.Is(err, registry.ErrGone) { // another task has seen its end first
+		watch.Wait()
+		err = cmp.Or(context.Cause(watching), err)
+	}
 	if err != nil {
 		a.q.known.Remove(w.ID)
 		return w, err
@@ -261,7 +265,6 @@ func (a *answer) crashed(ctx context.Context, n *node, w registry.Worker, cause 
 	f := &core.Fault{Kind: core.WorkerCrashed, What: fmt.Sprintf("the worker on %s ended", n.name), Cause: cause, Try: "ask again"}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
-	a.q.known.Remove(w.ID)
 	if n.hive == nil {
 		return f
 	}
@@ -327,6 +330,7 @@ func (a *answer) broken(ctx, stalled context.Context, n *node, w registry.Worker
 		}
 		return err
 	}
+	a.q.known.Remove(w.ID)
 	return a.crashed(ctx, n, w, err)
 }
 

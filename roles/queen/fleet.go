@@ -306,7 +306,7 @@ func (f *fleet) startOverSSH(ctx, beating context.Context, n *node, queenURL str
 		}
 	}
 	limits := f.q.d.Settings.Limits
-	n.proc, err = n.conn.Start([]string{n.exe, "hive", "daemon", "--lease", "stdin"}, f.q.d.Instance, f.boot(n.name, queenURL), f.q.d.LogTo)
+	n.proc, err = n.conn.Start(ctx, []string{n.exe, "hive", "daemon", "--lease", "stdin"}, f.q.d.Instance, f.boot(n.name, queenURL), f.q.d.LogTo)
 	if err != nil {
 		return err
 	}
