@@ -48,32 +48,88 @@ type CacheShape struct {
 	KVHeads, HeadSize         int
 }
 
-// A Row is where one column stands: its position in its sequence, and the pages
-// of that sequence in their order. Position p lies in Pages[p/PageTokens].
+// A Row is where one column stands: its position in its sequence, how many
+// tokens of the sequence it sees, from the first on (its own position + 1 in a
+// causal model), and the pages of that sequence in their order. Position p lies
+// in Pages[p/PageTokens].
 type Row struct {
 	Pages []int32
 	Pos   int
+	Sees  int
 }
 
-// A Norm is a root mean square norm: x / √(mean(x²)+Eps) · Weight. The zero Norm
+// A Norm brings a vector to one size: x / √(mean(x²)+Eps) · Weight + Bias, after
+// taking its mean away if Centre (a layer norm). Bias may be nil. The zero Norm
 // changes nothing.
 type Norm struct {
-	Weight Buffer
-	Eps    float32
+	Weight, Bias Buffer
+	Eps          float32
+	Centre       bool
 }
 
-// A Projection is one product of a Project: Dst (n, W.Rows) = W · x.
+// A Projection is one product of a Project: Dst (n, W.Rows) = W · x + Bias. Bias
+// (W.Rows) may be nil.
 type Projection struct {
-	W   Weight
-	Dst Buffer
+	W    Weight
+	Bias Buffer
+	Dst  Buffer
+}
+
+// A Sum is a product that joins the residual stream: x += Scale · Post(W · y + Bias).
+type Sum struct {
+	W      Weight
+	Bias   Buffer  // (W.Rows) or nil
+	Post   Norm    // of the product
+	Scale  float32 // 0 is 1
+	Switch Buffer  // (n) or nil: column i is multiplied by 1/(1+exp(−Switch[i])), too
+}
+
+// An Activation is the function between the matrices of an MLP.
+type Activation int
+
+// The activations. Gated, they give f(gate) · up.
+const (
+	Silu          Activation = iota // x / (1+exp(−x))
+	Gelu                            // x/2 · (1+tanh(√(2/π)·(x+0.044715·x³)))
+	GeluErf                         // x/2 · (1+erf(x/√2))
+	ClampedSwiglu                   // of gpt-oss: min(x,7) / (1+exp(−1.702·x)) · (clamp(up,±7) + 1)
+)
+
+// A Rotation turns pairs of a head's values by angles that grow with the position.
+type Rotation struct {
+	Turns Buffer // (positions, Pairs, 2): cosine and sine; nil: nothing is turned
+	Pairs int
+	Split bool // pair i is (i, i+Pairs), else (2i, 2i+1)
 }
 
 // Attention is one layer's attention over a cache.
 type Attention struct {
-	Cache Cache
-	Layer int
-	Heads int     // of the queries; a multiple of the cache's KVHeads
-	Scale float32 // of the scores
+	Cache  Cache
+	Layer  int
+	Heads  int     // of the queries; a multiple of the cache's KVHeads
+	Scale  float32 // of the scores
+	Cap    float32 // scores are Cap·tanh(score/Cap); 0: as they are
+	Window int     // a token sees itself and the Window−1 before it; 0: all
+	Sinks  Buffer  // (Heads): a score of each head that takes its share and gives nothing; nil: none
+
+	// Norms of queries and keys before they are turned: of each head, with weights
+	// (HeadSize) or (heads, HeadSize), or of all heads as one vector if Whole.
+	QueryNorm, KeyNorm Norm
+	Whole              bool
+
+	Rotate Rotation
+}
+
+// Experts is a mixture: each column goes through Used of many gated MLPs, chosen
+// by its scores, and what they give is added up by weight.
+type Experts struct {
+	Gate, Up, Down             []Weight // of each expert
+	GateBias, UpBias, DownBias Buffer   // (experts, rows) or nil
+	Used                       int      // the experts with the highest scores; of equal ones the first
+	OfChosen                   bool     // weights are the softmax of the chosen scores, else of all
+	Normalize                  bool     // weights are divided by their sum
+	Act                        Activation
+	Scale                      float32 // of the sum; 0 is 1
 }
 
 // A Device computes. Its methods are called by one goroutine at a time; an
@@ -94,30 +150,42 @@ type Device interface {
 	Table(t quant.Type, rows, cols int, file []byte) (Table, error)
 	Cache(s CacheShape) (Cache, error)
 
-	// Embed sets column i of dst to row tokens[i] of the table.
-	Embed(dst Buffer, t Table, tokens []int32)
+	// Embed sets column i of dst to row rows[i] of the table times scale, or adds it.
+	Embed(dst Buffer, t Table, rows []int32, scale float32)
+	AddEmbed(dst Buffer, t Table, rows []int32)
 
 	// Gather sets column i of dst (len(columns), width) to column columns[i] of x.
 	Gather(dst, x Buffer, width int, columns []int32)
 
+	// Normalize brings n columns of x, of the width of the norm's weights, to one size.
+	Normalize(x Buffer, n int, norm Norm)
+
 	// Project computes one or more products of the same n normed columns of x.
 	Project(x Buffer, n int, norm Norm, to ...Projection)
 
-	// AddProject adds W · y to x: x (n, W.Rows), y (n, W.Cols). The product is
-	// summed by itself first.
-	AddProject(x Buffer, n int, y Buffer, w Weight)
+	// AddProject adds the product of W and y to x: x (n, W.Rows), y (n, W.Cols). The
+	// product is summed by itself first.
+	AddProject(x Buffer, n int, y Buffer, to Sum)
 
-	// AddGated adds Down · (silu(gate) · up) to x: gate and up are (n, Down.Cols).
-	AddGated(x Buffer, n int, gate, up Buffer, down Weight)
+	// AddGated is AddProject of act(gate) · up, both (n, W.Cols); of act(gate) alone
+	// when up is nil. It overwrites gate.
+	AddGated(x Buffer, n int, gate, up Buffer, act Activation, to Sum)
 
-	// Store turns the rows' queries (n, Heads·HeadSize) and keys (n,
-	// KVHeads·HeadSize) by their positions and puts keys and values in the cache.
-	// turns holds, for each position, the cosine and sine of each pair's angle.
-	Store(a Attention, q, k, v Buffer, turns Buffer, pairs int, rows []Row)
+	// AddExperts adds what the experts make of the normed columns of x. scores are
+	// (n, experts).
+	AddExperts(x Buffer, n int, norm Norm, scores Buffer, e *Experts)
+
+	// Store norms and turns the rows' queries (n, Heads·HeadSize) and keys (n,
+	// KVHeads·HeadSize) and puts keys and values in the cache.
+	Store(a *Attention, q, k, v Buffer, rows []Row)
 
 	// Attend sets dst (n, Heads·HeadSize) to the attention of each row's query
-	// over its sequence's positions up to its own.
-	Attend(dst Buffer, a Attention, q Buffer, rows []Row)
+	// over the positions that it sees. All of them must be stored.
+	Attend(dst Buffer, a *Attention, q Buffer, rows []Row)
+
+	// Squash sets the first n values to limit·tanh(x·scale/limit), or x·scale when
+	// limit is 0.
+	Squash(x Buffer, n int, scale, limit float32)
 
 	// Sync waits for all operations and returns the first error since the last Sync.
 	Sync() error

@@ -1,13 +1,17 @@
 // Package model runs transformer models: the configuration and weights of a GGUF
 // file, a paged KV cache, and one step that advances any mix of sequences.
+//
+// An architecture is a file here that says what is particular about it; the
+// forward pass that all decoders share is in decoder.go, that of encoders in
+// encoder.go.
 package model
 
 import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
+	"rbee/inference/device"
 	"rbee/inference/gguf"
 )
 
@@ -15,7 +19,8 @@ import (
 // asks for something that this engine does not have.
 var ErrUnsupported = errors.New("not supported")
 
-// Config is the shape of a model.
+// Config is the shape of a model and what is particular about it. The zero value
+// of a particular is what llama does.
 type Config struct {
 	Architecture  string
 	Layers        int
@@ -27,72 +32,58 @@ type Config struct {
 	Vocab         int
 	TrainContext  int // tokens it was trained for
 	ContextLength int // tokens per sequence that this instance has room for
-	Eps           float32
-	Rope          Rope
+	Pooling       Pooling
+
+	eps          float32
+	layerNorm    bool // norms take the mean away and may have a bias
+	normless     bool // nothing is normed before the blocks (olmo2)
+	rope         Rope
+	split        bool // rotation pairs lie half a head apart
+	local        local
+	bareEvery    int // every so many layers one has no rotation; 0: none
+	queryNorm    queryNorm
+	postNorm     bool // what a block gives is normed before it is added
+	mlpNorm      string
+	scale        float32 // of the attention's scores
+	scoreCap     float32
+	sinks        bool
+	embedScale   float32
+	addScale     float32 // of what joins the residual stream
+	logitScale   float32
+	logitCap     float32
+	act          device.Activation
+	ungated      bool // the MLP has no gate
+	experts      experts
+	encoder      bool // sees all of the text, gives no logits
+	learnedPlace bool // positions are a table (bert)
 }
 
-// Rope is the rotary embedding: pair i of a head turns by position·Base^(−2i/Dims)/Scale.
-type Rope struct {
-	Dims  int // of a head that turn; even
-	Base  float64
-	Scale float64 // linear scaling; 1 is none
+// A local describes the layers that see a window only.
+type local struct {
+	window int
+	layers []bool // which ones
+	rope   Rope
 }
 
-// Supported names the architectures that Load takes.
-func Supported() string { return "llama" }
+// A queryNorm is what the norms of queries and keys span.
+type queryNorm int
 
-// A keys reads metadata under the architecture's prefix and keeps the first error.
-type keys struct {
-	f      *gguf.File
-	prefix string
-	err    error
-}
-
-func (k *keys) fail(name, format string, args ...any) {
-	if k.err == nil {
-		k.err = fmt.Errorf("model: %s: "+format, append([]any{k.prefix + name}, args...)...)
-	}
-}
-
-// size reads a number from 1 to most. A default of 0 makes the key required.
-func (k *keys) size(name string, most, fallback int) int {
-	key := k.prefix + name
-	if !k.f.Has(key) {
-		if fallback == 0 {
-			k.fail(name, "is missing: %w", gguf.ErrFormat)
-		}
-		return fallback
-	}
-	n, ok := k.f.Uint(key)
-	if !ok || n < 1 || n > uint64(most) {
-		k.fail(name, "is out of range, want 1 to %d: %w", most, gguf.ErrFormat)
-		return max(fallback, 1)
-	}
-	return int(n)
-}
-
-// number reads a positive, finite number.
-func (k *keys) number(name string, fallback float64) float64 {
-	if !k.f.Has(k.prefix + name) {
-		return fallback
-	}
-	x, ok := k.f.Float(k.prefix + name)
-	if !ok || !(x > 0) || math.IsInf(x, 0) {
-		k.fail(name, "is no positive number: %w", gguf.ErrFormat)
-		return fallback
-	}
-	return x
-}
-
-// Limits of what a configuration may say: far beyond any model, and small
-// enough that no product of them overflows.
 const (
-	maxLayers  = 1 << 12
-	maxWidth   = 1 << 20
-	maxHeads   = 1 << 12
-	maxContext = 1 << 24
-	maxVocab   = 1 << 24
+	noQueryNorm    queryNorm = iota
+	perHead                  // each head, the same weights for all
+	acrossHeads              // all heads as one vector
+	perHeadWeights           // each head, with weights of its own, if the file has them
 )
+
+// experts describes a mixture of experts.
+type experts struct {
+	count, used int
+	hidden      int // of one expert
+	shared      int // hidden width of the expert that everyone goes through; 0: none
+	switched    bool
+	ofChosen    bool
+	normalize   bool
+}
 
 // ReadConfig reads the shape of the model in f.
 func ReadConfig(f *gguf.File) (Config, error) {
@@ -100,7 +91,8 @@ func ReadConfig(f *gguf.File) (Config, error) {
 	if arch == "" {
 		return Config{}, fmt.Errorf("model: general.architecture is missing: %w", gguf.ErrFormat)
 	}
-	if arch != "llama" {
+	particulars, ok := architectures[arch]
+	if !ok {
 		return Config{}, fmt.Errorf("model: architecture %q is %w, only: %s", arch, ErrUnsupported, Supported())
 	}
 	k := &keys{f: f, prefix: arch + "."}
@@ -108,15 +100,17 @@ func ReadConfig(f *gguf.File) (Config, error) {
 		Architecture: arch,
 		Layers:       k.size("block_count", maxLayers, 0),
 		Width:        k.size("embedding_length", maxWidth, 0),
-		Hidden:       k.size("feed_forward_length", maxWidth, 0),
 		Heads:        k.size("attention.head_count", maxHeads, 0),
 		TrainContext: k.size("context_length", maxContext, 0),
-		Eps:          float32(k.number("attention.layer_norm_rms_epsilon", 1e-5)),
+		mlpNorm:      "ffn_norm",
 	}
-	c.KVHeads = k.size("attention.head_count_kv", maxHeads, c.Heads)
+	c.KVHeads = k.size("attention.head_count_kv", maxHeads, max(c.Heads, 1))
 	if k.err == nil {
 		c.HeadSize = k.size("attention.key_length", maxWidth, max(c.Width/c.Heads, 1))
-		c.Rope = k.rope(c.HeadSize)
+		c.scale = float32(1 / math.Sqrt(float64(c.HeadSize)))
+		c.rope = k.rope(c.HeadSize)
+		particulars(k, &c)
+		k.common(&c)
 		k.refuse(c)
 	}
 	t, ok := f.Tensor("token_embd.weight")
@@ -130,23 +124,60 @@ func ReadConfig(f *gguf.File) (Config, error) {
 	return c, nil
 }
 
-func (k *keys) rope(headSize int) Rope {
-	r := Rope{
-		Dims: k.size("rope.dimension_count", headSize, headSize),
-		Base: k.number("rope.freq_base", 10000), Scale: k.number("rope.scale_linear", 1),
+// common reads what depends on the particulars.
+func (k *keys) common(c *Config) {
+	name := "attention.layer_norm_rms_epsilon"
+	if c.layerNorm {
+		name = "attention.layer_norm_epsilon"
 	}
-	typ, _ := k.f.String(k.prefix + "rope.scaling.type")
-	switch typ {
-	case "", "none":
-	case "linear":
-		r.Scale = k.number("rope.scaling.factor", r.Scale)
-	default:
-		k.fail("rope.scaling.type", "%q is %w, only: none linear", typ, ErrUnsupported)
+	c.eps = float32(k.number(name, 1e-5))
+	c.Pooling = k.pooling()
+	if c.experts.count == 0 || c.experts.hidden == 0 {
+		c.Hidden = k.size("feed_forward_length", maxWidth, 0)
+		if c.experts.count > 0 {
+			c.experts.hidden = c.Hidden
+		}
 	}
-	if r.Dims%2 != 0 {
-		k.fail("rope.dimension_count", "%d is odd: %w", r.Dims, gguf.ErrFormat)
+}
+
+// mixture reads the keys of a mixture of experts, if the model is one.
+func (k *keys) mixture(required bool) (e experts) {
+	n, _ := k.f.Uint(k.prefix + "expert_count")
+	if n == 0 && !required {
+		return e
 	}
-	return r
+	e.count = k.size("expert_count", maxExperts, 0)
+	e.used = k.size("expert_used_count", max(e.count, 1), 0)
+	if k.f.Has(k.prefix + "expert_feed_forward_length") {
+		e.hidden = k.size("expert_feed_forward_length", maxWidth, 0)
+	}
+	return e
+}
+
+// window reads the sliding window, and which layers have it: all but every
+// period-th one.
+func (k *keys) window(c *Config, period, fallback int) {
+	name := "attention.sliding_window"
+	if n, ok := k.f.Uint(k.prefix + name); fallback == 0 && (!ok || n == 0) {
+		return
+	}
+	c.local.window = k.size(name, maxContext, fallback)
+	name = "attention.sliding_window_pattern"
+	c.local.layers = make([]bool, c.Layers)
+	if list, ok := k.f.Ints(k.prefix + name); ok {
+		if len(list) < c.Layers {
+			k.fail(name, "has %d values for %d layers: %w", len(list), c.Layers, gguf.ErrFormat)
+			return
+		}
+		for i := range c.local.layers {
+			c.local.layers[i] = list[i] != 0
+		}
+		return
+	}
+	period = k.size(name, maxLayers, period)
+	for i := range c.local.layers {
+		c.local.layers[i] = i%period < period-1
+	}
 }
 
 // refuse names what fits no model, or none of ours.
@@ -157,15 +188,10 @@ func (k *keys) refuse(c Config) {
 	if n := k.size("attention.value_length", maxWidth, c.HeadSize); n != c.HeadSize {
 		k.fail("attention.value_length", "%d differs from key_length %d, which is %w", n, c.HeadSize, ErrUnsupported)
 	}
-	if n, _ := k.f.Uint(k.prefix + "expert_count"); n > 0 {
-		k.fail("expert_count", "%d: mixtures of experts are %w", n, ErrUnsupported)
+	if n, _ := k.f.Uint(k.prefix + "expert_count"); n > 0 && c.experts.count == 0 {
+		k.fail("expert_count", "%d: mixtures of experts are %w for this architecture", n, ErrUnsupported)
 	}
-	for _, name := range []string{"attention.causal"} {
-		if causal, ok := k.f.Bool(k.prefix + name); ok && !causal {
-			k.fail(name, "false is %w", ErrUnsupported)
-		}
+	if causal, ok := k.f.Bool(k.prefix + "attention.causal"); ok && causal == c.encoder {
+		k.fail("attention.causal", "%v is %w", causal, ErrUnsupported)
 	}
 }
-
-// known tells whether a tensor may stand in the file without being read.
-func known(name string) bool { return strings.HasSuffix(name, "attn_rot_embd.weight") }

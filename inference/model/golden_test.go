@@ -81,7 +81,8 @@ func TestGolden(t *testing.T) {
 	// F32 and F16 have tolerances of their own; 0: twice what the references
 	// differ by.
 	for name, tolerance := range map[string]float64{
-		"llama": 5e-4, "llama-tied": 5e-4, "llama-256-f16": 0.02,
+		"llama": 5e-4, "llama-tied": 5e-4, "mixtral": 5e-4, "qwen2": 5e-4, "qwen3": 5e-4, "gemma3": 5e-4, "phi3": 5e-4,
+		"llama-256-f16": 0.02, "llama-256-bf16": 0.2, "llama-256-q4_0": 0,
 		"llama-256-q8_0": 0, "llama-256-q4_k_m": 0, "llama-256-q6_k": 0,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,10 +1,10 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"rbee/inference/device"
 	"rbee/inference/gguf"
@@ -39,15 +39,16 @@ type Model struct {
 	pageTokens int
 	maxBatch   int
 
-	net   *llama
+	net   network
+	norm  device.Norm // before the head
 	cache device.Cache
 	pages pages
-	turns device.Buffer
+	watch func(layer int, x []float32)
 
 	// Of the step under way; made once, grown when needed.
 	tokens []int32
 	rows   []device.Row
-	wanted []int32
+	wanted []int32 // columns whose logits are wanted
 	out    [][]float32
 	last   device.Buffer // the wanted columns
 	logits device.Buffer
@@ -72,9 +73,15 @@ func Load(ctx context.Context, f *gguf.File, dev device.Device, o Options, progr
 	if m.maxBatch <= 0 {
 		m.maxBatch = defaultMaxBatch
 	}
+	if c.encoder { // it sees a text whole
+		m.maxBatch = max(m.maxBatch, c.ContextLength)
+	}
 	l := &loader{f: f, dev: dev, used: map[string]bool{}}
-	m.net = newLlama(l, c, m.maxBatch)
-	m.turns = m.makeTurns(l)
+	if c.encoder {
+		m.net = newEncoder(l, &m.config, m.maxBatch)
+	} else {
+		m.net = newDecoder(l, &m.config, m.maxBatch)
+	}
 	for i := range c.Layers {
 		if l.err == nil && ctx.Err() != nil {
 			l.err = fmt.Errorf("model: load: %w", context.Cause(ctx))
@@ -82,7 +89,8 @@ func Load(ctx context.Context, f *gguf.File, dev device.Device, o Options, progr
 		if l.err != nil {
 			return nil, l.err
 		}
-		m.memory += m.net.loadLayer(l, i)
+		m.net.loadLayer(l, i)
+		m.memory = l.bytes
 		if progress != nil && l.err == nil {
 			progress(Progress{i + 1, c.Layers, m.memory})
 		}
@@ -90,11 +98,11 @@ func Load(ctx context.Context, f *gguf.File, dev device.Device, o Options, progr
 	if err := errors.Join(l.err, l.leftovers()); err != nil {
 		return nil, err
 	}
-	m.memory += m.net.head.Bytes()
 	if err := m.makeCache(max(o.Slots, 1), o.PageSeed); err != nil {
 		return nil, err
 	}
 	m.net.attach(m.cache)
+	m.norm, m.head[0].W = m.net.last()
 	m.grow(1)
 	return m, dev.Sync()
 }
@@ -108,30 +116,6 @@ func contextLength(asked, trained int) (int, error) {
 		asked = min(trained, defaultContext)
 	}
 	return asked, nil
-}
-
-// makeTurns computes cosine and sine of every pair's angle at every position:
-// (ContextLength, Dims/2, 2). Optional factors divide the frequencies (llama 3).
-func (m *Model) makeTurns(l *loader) device.Buffer {
-	r := m.config.Rope
-	factors := make([]float32, r.Dims/2)
-	for i := range factors {
-		factors[i] = 1
-	}
-	if _, ok := l.f.Tensor("rope_freqs.weight"); ok {
-		factors = l.values("rope_freqs.weight", r.Dims/2)
-	}
-	turns := make([]float32, m.config.ContextLength*r.Dims)
-	for i, factor := range factors {
-		speed := math.Pow(r.Base, -2*float64(i)/float64(r.Dims)) / float64(factor) / r.Scale
-		for pos := range m.config.ContextLength {
-			sin, cos := math.Sincos(float64(pos) * speed)
-			turns[pos*r.Dims+2*i], turns[pos*r.Dims+2*i+1] = float32(cos), float32(sin)
-		}
-	}
-	b := m.dev.Buffer(len(turns))
-	m.dev.Upload(b, turns)
-	return b
 }
 
 // Config is the model's shape, with the context that this instance has.
@@ -176,7 +160,7 @@ func (m *Model) Step(ctx context.Context, batch []Input) ([][]float32, error) {
 	if err := m.layOut(batch); err != nil {
 		return nil, err
 	}
-	m.net.run(m.dev, m.tokens, m.rows, m.turns)
+	m.net.run(m.dev, m.tokens, m.rows, m.watcher())
 	out := m.project()
 	if err := m.dev.Sync(); err != nil {
 		return nil, fmt.Errorf("model: step: %w", err)
@@ -222,23 +206,31 @@ func (m *Model) layOut(batch []Input) error {
 				m.wanted = append(m.wanted, int32(len(m.tokens)))
 			}
 			m.tokens = append(m.tokens, t)
-			m.rows = append(m.rows, device.Row{Pages: in.Seq.pages, Pos: in.Seq.len + i})
+			row := device.Row{Pages: in.Seq.pages, Pos: in.Seq.len + i, Sees: in.Seq.len + i + 1}
+			if m.config.encoder {
+				row.Sees = in.Seq.len + len(in.Tokens)
+			}
+			m.rows = append(m.rows, row)
 		}
 	}
 	return nil
 }
 
-// project computes the logits of the wanted columns only.
+// project computes the logits of the wanted columns only; of an encoder, which
+// has none, nothing.
 func (m *Model) project() [][]float32 {
 	n, vocab := len(m.wanted), m.config.Vocab
 	m.out = m.out[:0]
-	if n == 0 {
+	if n == 0 || m.head[0].W == nil {
 		return m.out
 	}
 	m.grow(n)
-	m.dev.Gather(m.last, m.net.x, m.config.Width, m.wanted)
-	m.head[0] = device.Projection{W: m.net.head, Dst: m.logits}
-	m.dev.Project(m.last, n, m.net.norm, m.head[:]...)
+	m.dev.Gather(m.last, m.net.stream(), m.config.Width, m.wanted)
+	m.head[0].Dst = m.logits
+	m.dev.Project(m.last, n, m.norm, m.head[:]...)
+	if c := &m.config; c.logitScale != 0 || c.logitCap != 0 {
+		m.dev.Squash(m.logits, n*vocab, cmp.Or(c.logitScale, 1), c.logitCap)
+	}
 	all := m.dev.Read(m.logits, n*vocab)
 	for i := range n {
 		m.out = append(m.out, all[i*vocab:][:vocab:vocab])
@@ -248,8 +240,24 @@ func (m *Model) project() [][]float32 {
 
 // grow makes room for the logits of n columns.
 func (m *Model) grow(n int) {
-	if m.logits == nil || m.logits.Len() < n*m.config.Vocab {
-		m.logits = m.dev.Buffer(n * m.config.Vocab)
+	if m.last == nil || m.last.Len() < n*m.config.Width {
 		m.last = m.dev.Buffer(n * m.config.Width)
+	}
+	if m.head[0].W != nil && (m.logits == nil || m.logits.Len() < n*m.config.Vocab) {
+		m.logits = m.dev.Buffer(n * m.config.Vocab)
+	}
+}
+
+// Watch has f called in each Step with the residual stream of the whole batch,
+// (tokens, Width): of the embedding as layer 0, then after each layer. x is valid
+// until f returns. nil ends it.
+func (m *Model) Watch(f func(layer int, x []float32)) { m.watch = f }
+
+func (m *Model) watcher() func(int) {
+	if m.watch == nil {
+		return nil
+	}
+	return func(layer int) {
+		m.watch(layer, m.dev.Read(m.net.stream(), len(m.rows)*m.config.Width))
 	}
 }

@@ -25,12 +25,15 @@ type Device struct {
 	scores [][]float32
 
 	// The operations, kept so that running one allocates nothing.
-	embed   embed
-	project project
-	add     addProject
-	gated   gated
-	store   store
-	attend  attend
+	embed     embed
+	normalize normalize
+	project   project
+	add       addProject
+	gated     gated
+	experts   experts
+	store     store
+	attend    attend
+	squash    squash
 }
 
 var _ device.Device = (*Device)(nil)
@@ -40,7 +43,7 @@ var _ device.Device = (*Device)(nil)
 func Open(threads int, name string) *Device {
 	threads = max(threads, 1)
 	d := &Device{name: name, pool: newPool(threads), scores: make([][]float32, threads)}
-	d.project.d, d.add.d, d.gated.d, d.store.d, d.attend.d = d, d, d, d, d
+	d.project.d, d.experts.d, d.store.d, d.attend.d = d, d, d, d
 	return d
 }
 
