@@ -91,7 +91,7 @@ func ReadConfig(f *gguf.File) (Config, error) {
 	if arch == "" {
 		return Config{}, fmt.Errorf("model: general.architecture is missing: %w", gguf.ErrFormat)
 	}
-	particulars, ok := architectures[arch]
+	a, ok := architectures[arch]
 	if !ok {
 		return Config{}, fmt.Errorf("model: architecture %q is %w, only: %s", arch, ErrUnsupported, Supported())
 	}
@@ -109,7 +109,7 @@ func ReadConfig(f *gguf.File) (Config, error) {
 		c.HeadSize = k.size("attention.key_length", maxWidth, max(c.Width/c.Heads, 1))
 		c.scale = float32(1 / math.Sqrt(float64(c.HeadSize)))
 		c.rope = k.rope(c.HeadSize)
-		particulars(k, &c)
+		a.particulars(k, &c)
 		k.common(&c)
 		k.refuse(c)
 	}

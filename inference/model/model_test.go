@@ -3,8 +3,10 @@ package model_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"rbee/inference/device/cpu"
@@ -23,11 +25,25 @@ func text(seed, n int) []int32 {
 	return ids
 }
 
+// decoders names the models in testdata that give logits.
+func decoders(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.logits.bin")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no models in testdata: %v", err)
+	}
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(f), ".logits.bin"))
+	}
+	return names
+}
+
 // The logits of a text are the same bits however they are computed: in one step
 // or many, alone or in company, by one thread or three, on whatever pages.
 func TestInvariance(t *testing.T) {
-	for _, name := range []string{"llama", "llama-tied", "llama-256-q8_0", "llama-256-q4_k_m", "llama-256-q6_k", "llama-256-f16"} {
+	for _, name := range decoders(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			prompt := text(1, 75)
 			plain := load(t, name, 1, model.Options{ContextLength: 128})
 			want := step(t, plain, sequence(t, plain), prompt...)
@@ -50,53 +66,56 @@ func TestInvariance(t *testing.T) {
 	}
 }
 
+// A sequence's logits are the same bits alone and among fifteen others, which
+// begin with prompts of their own lengths, some of them later.
 func TestCompany(t *testing.T) {
-	m := load(t, "llama-256-q4_k_m", 2, model.Options{ContextLength: 128, PageTokens: 16, Slots: 4, MaxBatch: 256})
-	alone := func(prompt, then []int32) (out [][]float32) {
-		s := sequence(t, m)
-		defer s.Close()
-		out = append(out, step(t, m, s, prompt...))
-		for _, id := range then {
-			out = append(out, step(t, m, s, id))
-		}
-		return out
+	for _, name := range decoders(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			company(t, load(t, name, 2, model.Options{ContextLength: 128, PageTokens: 16, Slots: 16, MaxBatch: 512}))
+		})
 	}
-	prompts := [][]int32{text(1, 40), text(2, 3), text(3, 61)}
-	then := text(9, 12)
-	var want [][][]float32
-	for _, p := range prompts {
-		want = append(want, alone(p, then))
-	}
+}
 
-	seqs := []*model.Sequence{sequence(t, m), sequence(t, m), sequence(t, m)}
-	for i := range 13 { // the third joins while the others decode
+const among, steps = 16, 6
+
+func company(t *testing.T, m *model.Model) {
+	then := text(9, steps)
+	prompts, want := make([][]int32, among), make([][][]float32, among)
+	for j := range among {
+		prompts[j] = text(j, 1+(j*37)%61)
+		s := sequence(t, m)
+		want[j] = append(want[j], step(t, m, s, prompts[j]...))
+		for _, id := range then {
+			want[j] = append(want[j], step(t, m, s, id))
+		}
+		s.Close()
+	}
+	seqs := make([]*model.Sequence, among)
+	for j := range seqs {
+		seqs[j] = sequence(t, m)
+	}
+	for i := range steps + 3 {
 		var batch []model.Input
+		var who []int
 		for j, s := range seqs {
-			in := model.Input{Seq: s, Logits: model.Last, Tokens: prompts[j]}
-			at := i
-			if j == 2 {
-				at = i - 4
-			}
-			if at < 0 {
+			at := i - j%3 // every third begins two steps later
+			if at < 0 || at > steps {
 				continue
 			}
+			in := model.Input{Seq: s, Logits: model.Last, Tokens: prompts[j]}
 			if at > 0 {
 				in.Tokens = then[at-1 : at]
 			}
-			batch = append(batch, in)
+			batch, who = append(batch, in), append(who, j)
 		}
 		out, err := m.Step(t.Context(), batch)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k, in := range batch {
-			j := slices.Index(seqs, in.Seq)
-			at := i
-			if j == 2 {
-				at = i - 4
-			}
-			if !slices.Equal(out[k], want[j][at]) {
-				t.Fatalf("step %d: sequence %d has other bits than alone", at, j)
+		for k, j := range who {
+			if !slices.Equal(out[k], want[j][i-j%3]) {
+				t.Fatalf("step %d: sequence %d has other bits than alone", i, j)
 			}
 		}
 	}
@@ -168,7 +187,13 @@ func TestLimits(t *testing.T) {
 }
 
 func TestStepAllocatesNothing(t *testing.T) {
-	m := load(t, "llama-256-q4_k_m", 2, model.Options{ContextLength: 256})
+	for _, name := range []string{"llama-256-q4_k_m", "mixtral", "gemma3"} {
+		t.Run(name, func(t *testing.T) { stepAllocatesNothing(t, name) })
+	}
+}
+
+func stepAllocatesNothing(t *testing.T, name string) {
+	m := load(t, name, 2, model.Options{ContextLength: 256})
 	s := sequence(t, m)
 	batch := []model.Input{{Seq: s, Tokens: []int32{5}, Logits: model.Last}}
 	ctx := t.Context()
