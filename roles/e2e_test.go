@@ -264,7 +264,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		"cut off":         {[]string{"--model", write("cut.gguf", whole[:len(whole)/2]), "hi"}, 2, []string{"Error: model ", "cut off", "Try: "}},
 		"text":            {[]string{"--model", write("text.gguf", []byte("Once upon a time, a text was no model.")), "hi"}, 2, []string{"Error: model ", `starts with "Once"`, "Try: "}},
-		"architecture":    {[]string{"--model", write("lamma.gguf", unknown), "hi"}, 1, []string{`architecture "lamma" is not supported, only: llama`}},
+		"architecture":    {[]string{"--model", write("lamma.gguf", unknown), "hi"}, 1, []string{`architecture "lamma" is not supported, only: bert gemma`}},
 		"missing model":   {[]string{"--model", dir + "/nowhere.gguf", "hi"}, 1, []string{"Error: model file", "Try: check the path"}},
 		"directory":       {[]string{"--model", dir, "hi"}, 2, []string{"is no file"}},
 		"hub":             {[]string{"--model", "hf:org/repo", "hi"}, 1, []string{"downloading models by name is not built yet", "Try: give the path"}},
