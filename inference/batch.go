@@ -2,6 +2,7 @@ package inference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -140,7 +141,7 @@ func (l *loop) step(ctx context.Context) error {
 	for _, j := range l.jobs {
 		n := min(len(j.tokens)-j.done, chunk, room+1)
 		room -= n - 1
-		in := model.Input{Seq: j.seq, Tokens: j.tokens[j.done:][:n]}
+		in := model.Input{Seq: j.seq, Tokens: j.tokens[j.done:][:n], Done: j.ctx.Done()}
 		if j.done += n; j.done == len(j.tokens) {
 			in.Logits = model.Last
 			l.of = append(l.of, j)
@@ -148,6 +149,9 @@ func (l *loop) step(ctx context.Context) error {
 		l.batch = append(l.batch, in)
 	}
 	logits, err := l.e.model.Step(ctx, l.batch)
+	if errors.Is(err, model.ErrAbandoned) { // all of them end before the next step
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("inference: %w", err)
 	}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 
 	"rbee/inference/device"
@@ -8,9 +9,8 @@ import (
 
 // A network computes the residual stream after the last layer.
 type network interface {
-	// run computes it for all columns of a step. seen, if not nil, is called with
-	// the number of layers behind it, 0 for the embedding.
-	run(dev device.Device, tokens []int32, rows []device.Row, seen func(layer int))
+	// run computes it for all columns of a step, unless a pause between layers ends it.
+	run(ctx context.Context, dev device.Device, tokens []int32, rows []device.Row, p pauser) error
 	// loadLayer reads layer i.
 	loadLayer(l *loader, i int)
 	// attach gives the layers their cache.
@@ -19,6 +19,12 @@ type network interface {
 	stream() device.Buffer
 	// last is the norm before the head, and the head, nil when there is none.
 	last() (device.Norm, device.Weight)
+}
+
+// A pauser is asked between layers, with the number of those that are done, whether
+// to go on.
+type pauser interface {
+	between(ctx context.Context, layer int) error
 }
 
 // A decoder sees what came before:
@@ -81,21 +87,22 @@ func (n *decoder) stream() device.Buffer { return n.state.x }
 
 func (n *decoder) last() (device.Norm, device.Weight) { return n.norm, n.head }
 
-func (n *decoder) run(dev device.Device, tokens []int32, rows []device.Row, seen func(int)) {
+func (n *decoder) run(ctx context.Context, dev device.Device, tokens []int32, rows []device.Row, p pauser) error {
 	scale := n.c.embedScale
 	if scale == 0 {
 		scale = 1
 	}
 	dev.Embed(n.state.x, n.table, tokens, scale)
-	if seen != nil {
-		seen(0)
+	if err := p.between(ctx, 0); err != nil {
+		return err
 	}
 	for i := range n.layers {
 		n.layers[i].run(dev, &n.state, rows)
-		if seen != nil {
-			seen(i + 1)
+		if err := p.between(ctx, i+1); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 func (y *layer) run(dev device.Device, s *state, rows []device.Row) {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 
 	"rbee/inference/device"
@@ -66,7 +67,7 @@ func (n *encoder) stream() device.Buffer { return n.state.x }
 
 func (n *encoder) last() (device.Norm, device.Weight) { return device.Norm{}, nil }
 
-func (n *encoder) run(dev device.Device, tokens []int32, rows []device.Row, seen func(int)) {
+func (n *encoder) run(ctx context.Context, dev device.Device, tokens []int32, rows []device.Row, p pauser) error {
 	s := &n.state
 	dev.Embed(s.x, n.table, tokens, 1)
 	if n.kinds != nil {
@@ -79,8 +80,8 @@ func (n *encoder) run(dev device.Device, tokens []int32, rows []device.Row, seen
 		dev.AddEmbed(s.x, n.places, n.place[:len(tokens)])
 	}
 	dev.Normalize(s.x, len(rows), n.norm)
-	if seen != nil {
-		seen(0)
+	if err := p.between(ctx, 0); err != nil {
+		return err
 	}
 	for i := range n.layers {
 		y := &n.layers[i]
@@ -88,8 +89,9 @@ func (n *encoder) run(dev device.Device, tokens []int32, rows []device.Row, seen
 		dev.Normalize(s.x, len(rows), y.attNorm)
 		y.mlp.run(dev, s, len(rows))
 		dev.Normalize(s.x, len(rows), y.mlpNorm)
-		if seen != nil {
-			seen(i + 1)
+		if err := p.between(ctx, i+1); err != nil {
+			return err
 		}
 	}
+	return nil
 }

@@ -31,6 +31,9 @@ type Progress struct {
 	MemoryBytes               int64
 }
 
+// ErrAbandoned says that nobody wants what a step was for.
+var ErrAbandoned = errors.New("model: nobody waits for the step")
+
 // A Model is weights and a KV cache on a device. One goroutine uses it at a time.
 type Model struct {
 	config     Config
@@ -46,6 +49,7 @@ type Model struct {
 	watch func(layer int, x []float32)
 
 	// Of the step under way; made once, grown when needed.
+	batch  []Input
 	tokens []int32
 	rows   []device.Row
 	wanted []int32 // columns whose logits are wanted
@@ -143,13 +147,15 @@ type Input struct {
 	Seq    *Sequence
 	Tokens []int32
 	Logits Want
+	Done   <-chan struct{} // closed when nobody wants what comes of it; may be nil
 }
 
 // Step advances every input's sequence by its tokens, all at once, and returns
 // the logits of the wanted tokens, (Config().Vocab) each, in the order of the
-// batch. They are valid until the next Step. Nothing has changed when it fails
-// with ErrContextFull or on bad input. What a sequence's logits are depends on
-// its tokens alone.
+// batch. They are valid until the next Step. Nothing has changed when it fails,
+// unless the device did. It ends between two layers when ctx is done, and with
+// ErrAbandoned when every input's Done is closed. What a sequence's logits are
+// depends on its tokens alone.
 func (m *Model) Step(ctx context.Context, batch []Input) ([][]float32, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("model: step: %w", context.Cause(ctx))
@@ -160,7 +166,12 @@ func (m *Model) Step(ctx context.Context, batch []Input) ([][]float32, error) {
 	if err := m.layOut(batch); err != nil {
 		return nil, err
 	}
-	m.net.run(m.dev, m.tokens, m.rows, m.watcher())
+	m.batch = batch
+	err := m.net.run(ctx, m.dev, m.tokens, m.rows, m)
+	m.batch = nil
+	if err != nil {
+		return nil, fmt.Errorf("model: step: %w", err)
+	}
 	out := m.project()
 	if err := m.dev.Sync(); err != nil {
 		return nil, fmt.Errorf("model: step: %w", err)
@@ -253,11 +264,21 @@ func (m *Model) grow(n int) {
 // until f returns. nil ends it.
 func (m *Model) Watch(f func(layer int, x []float32)) { m.watch = f }
 
-func (m *Model) watcher() func(int) {
-	if m.watch == nil {
-		return nil
-	}
-	return func(layer int) {
+// between stands before each layer and behind the last: it shows the residual
+// stream to whoever watches, and tells whether to go on.
+func (m *Model) between(ctx context.Context, layer int) error {
+	if m.watch != nil {
 		m.watch(layer, m.dev.Read(m.net.stream(), len(m.rows)*m.config.Width))
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, in := range m.batch {
+		select {
+		case <-in.Done: // never, when it is nil
+		default:
+			return nil
+		}
+	}
+	return ErrAbandoned
 }
