@@ -50,6 +50,7 @@ var allowed = map[string][]string{
 	"inference/device/devicetest": {"inference/device", "inference/quant"},
 	"inference/kernel":            {"inference/quant"},
 	"inference/model":             {"inference/device", "inference/gguf", "inference/quant"},
+	"inference/reference":         {"inference/gguf", "inference/quant"}, // by other means than all the rest
 	"inference/tokenizer":         {"inference/gguf"},
 }
 

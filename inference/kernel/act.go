@@ -6,12 +6,14 @@ import (
 	"rbee/inference/quant"
 )
 
-// Act32 is 32 activations as int8 with one scale, for Q4_0 and Q8_0:
-// x[i] ≈ D·Q[i]. D is rounded to float16, as in llama.cpp's q8_0.
+// Act32 is 32 activations as int8 with one scale: x[i] ≈ D·Q[i]. D is rounded
+// to float16, as in llama.cpp's q8_0. Weights are stored with 8, 16 or 128 added
+// so that they have no sign; a block's sum starts at the correction for that.
 type Act32 struct {
 	D       float32
-	Corr8   int32 // −8·ΣQ: weights are stored with 8 added …
-	Corr128 int32 // … or 128, and a sum starts here
+	Corr8   int32 // −8·ΣQ
+	Corr16  int32 // −16·ΣQ
+	Corr128 int32 // −128·ΣQ
 	Q       [32]int8
 }
 
@@ -19,8 +21,9 @@ type Act32 struct {
 // llama.cpp's q8_K.
 type Act256 struct {
 	D      float32
-	Sums   [8]int32  // sums of 32 Q, for the minima
-	Corr32 [16]int32 // −32·(sums of 16 Q)
+	Pairs  [8]int16  // sums of 32 Q, in the order 0 2, 1 3, 4 6, 5 7
+	Sums   [16]int16 // sums of 16 Q, in the order 0 2, 1 3, 4 6, 5 7, …
+	Corr32 [16]int32 // −32·(sums of 16 Q), in order
 	Q      [256]int8
 }
 
@@ -40,13 +43,13 @@ const Kinds = int(nKinds)
 
 // KindFor returns the form that weights of type t need.
 func KindFor(t quant.Type) ActKind {
-	switch t.Block() {
-	case 32:
-		return By32
-	case 256:
+	switch {
+	case ClassOf(t) == Plain || t.Block() == 1:
+		return Float
+	case t.Block() == 256:
 		return By256
 	}
-	return Float
+	return By32
 }
 
 // An Act is one column of k activations in one form; the others are nil.
@@ -56,14 +59,17 @@ type Act struct {
 	B []Act256
 }
 
-// Make32 quantises x, whose length is 32·len(dst).
+// Make32 quantises x, whose length is 32·len(dst). A NaN makes the scale NaN.
 func Make32(dst []Act32, x []float32) {
+	if quantize32(dst, x) {
+		return
+	}
 	for b := range dst {
 		dst[b].quantize(x[32*b:][:32])
 	}
 }
 
-// Make256 quantises x, whose length is 256·len(dst).
+// Make256 quantises x, whose length is 256·len(dst). A NaN makes the scale NaN.
 func Make256(dst []Act256, x []float32) {
 	for b := range dst {
 		dst[b].quantize(x[256*b:][:256])
@@ -71,10 +77,7 @@ func Make256(dst []Act256, x []float32) {
 }
 
 func (b *Act32) quantize(x []float32) {
-	var top float32
-	for _, v := range x {
-		top = max(top, abs(v))
-	}
+	top := math.Float32frombits(maxAbsGeneric(x))
 	d := top / 127
 	var inv float32
 	if top != 0 {
@@ -82,32 +85,69 @@ func (b *Act32) quantize(x []float32) {
 	}
 	var sum int32
 	for i, v := range x {
-		q := int32(math.RoundToEven(float64(v * inv)))
+		q := toInt(v * inv)
 		b.Q[i] = int8(q)
 		sum += q
 	}
-	b.D, b.Corr8, b.Corr128 = quant.FromHalf(quant.ToHalf(d)), -8*sum, -128*sum
+	b.D, b.Corr8, b.Corr16, b.Corr128 = quant.FromHalf(quant.ToHalf(d)), -8*sum, -16*sum, -128*sum
 }
 
 func (b *Act256) quantize(x []float32) {
-	var top float32
-	for _, v := range x {
-		if abs(v) > abs(top) {
-			top = v
-		}
-	}
-	*b = Act256{}
+	top := first(x, maxAbs(x))
 	if top == 0 {
+		*b = Act256{}
 		return
 	}
-	inv := -127 / top
-	b.D = 1 / inv
-	for i, v := range x {
-		q := min(127, int32(math.RoundToEven(float64(inv*v))))
-		b.Q[i] = int8(q)
-		b.Corr32[i/16] -= 32 * q
-		b.Sums[i/32] += q
+	if !quantize256(b, x, top) {
+		b.quantizeGeneric(x, top)
+	}
+	for i := range b.Sums {
+		b.Sums[i] = int16(b.Corr32[i/4*4+swapped[i%4]] / -32)
+	}
+	for i := range b.Pairs {
+		s := 2 * (i/4*4 + swapped[i%4])
+		b.Pairs[i] = int16((b.Corr32[s] + b.Corr32[s+1]) / -32)
 	}
 }
 
-func abs(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }
+// swapped is the order of four sums: those of even bytes of a dword, then odd ones.
+var swapped = [4]int{0, 2, 1, 3}
+
+// quantizeGeneric sets D, Corr32 and Q; top is the first value of the largest size.
+func (b *Act256) quantizeGeneric(x []float32, top float32) {
+	inv := -127 / top
+	*b = Act256{D: 1 / inv}
+	for i, v := range x {
+		q := min(127, toInt(inv*v))
+		b.Q[i] = int8(q)
+		b.Corr32[i/16] -= 32 * int32(int8(q))
+	}
+}
+
+// toInt rounds to the nearest integer, ties to even; what has none, NaN first,
+// gives the smallest, as the processor does it.
+func toInt(v float32) int32 {
+	if !(v >= math.MinInt32 && v < 1<<31) {
+		return math.MinInt32
+	}
+	return int32(math.RoundToEven(float64(v)))
+}
+
+// maxAbsGeneric returns the bits of the largest size in x; that of a NaN is
+// larger than all others.
+func maxAbsGeneric(x []float32) (top uint32) {
+	for _, v := range x {
+		top = max(top, math.Float32bits(v)&^(1<<31))
+	}
+	return top
+}
+
+// first returns the first value of x with the size whose bits are top.
+func first(x []float32, top uint32) float32 {
+	for _, v := range x {
+		if math.Float32bits(v)&^(1<<31) == top {
+			return v
+		}
+	}
+	return 0
+}

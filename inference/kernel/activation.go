@@ -83,7 +83,7 @@ func Squash(x []float32, scale, limit float32) {
 
 // tanh is 1 − 2/(e^2x+1), for either sign by the positive one.
 func tanh(x float32) float32 {
-	t := 1 - 2/(exp32(2*abs(x))+1)
+	t := 1 - 2/(exp32(2*float32(math.Abs(float64(x))))+1)
 	if x < 0 {
 		return -t
 	}

@@ -21,9 +21,6 @@
 package kernel
 
 import (
-	"encoding/binary"
-	"fmt"
-
 	"rbee/inference/quant"
 )
 
@@ -42,7 +39,9 @@ type Matrix struct {
 	Type    quant.Type
 	Rows, K int
 
-	data []byte
+	class ProductClass
+	kind  ActKind
+	data  []byte
 }
 
 // Packable tells whether weights of the type can be multiplied.
@@ -51,7 +50,7 @@ func Packable(t quant.Type) bool { return t.Known() }
 // Panels is the number of panels, the unit in which threads share the work.
 func (m *Matrix) Panels() int { return (m.Rows + PanelRows - 1) / PanelRows }
 
-// Padded is the number of rows with the padding: the stride of results.
+// Padded is the number of rows with the padding.
 func (m *Matrix) Padded() int { return m.Panels() * PanelRows }
 
 // Bytes is the size of the packed weights.
@@ -66,100 +65,45 @@ func (m *Matrix) panel(p int) []byte {
 	return m.data[p*size:][:size]
 }
 
-// Pack interleaves the rows of a (rows, k) tensor as the file has it.
-func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
-	if !Packable(t) {
-		return nil, fmt.Errorf("kernel: weights of type %v are not supported, only %s", t, quant.Supported())
-	}
-	if rows <= 0 || k <= 0 || k%t.Block() != 0 || len(file) != rows*t.RowBytes(k) {
-		return nil, fmt.Errorf("kernel: a %v tensor (%d, %d) of %d bytes", t, rows, k, len(file))
-	}
-	m := &Matrix{Type: t, Rows: rows, K: k}
-	m.data = make([]byte, m.Panels()*m.blocks()*m.blockSize())
-	rowBytes, each, size := t.RowBytes(k), t.BlockBytes(), m.blockSize()
-	pack := packers[t]
-	for r := range rows {
-		panel, row := m.panel(r/PanelRows), file[r*rowBytes:][:rowBytes]
-		for b := range m.blocks() {
-			pack(panel[b*size:][:size], r%PanelRows, row[b*each:][:each])
+// maxColumns is how many columns are multiplied in one pass over a panel.
+const maxColumns = 8
+
+// Mul sets dst to the panel p of W·x: 32 outputs, those behind the last row are
+// of zero weights. x has the form that KindFor names.
+func (m *Matrix) Mul(dst []float32, p int, x *Act) {
+	dst = dst[:PanelRows:PanelRows]
+	clear(dst)
+	col := [1]Act{*x}
+	m.mulPanel(dst, m.panel(p), col[:])
+}
+
+// MulColumns sets the rows of panel p in dst, which is (len(x), Rows), to those of
+// W·x. The bits of a column do not depend on the others. The panel is read once
+// for four columns; it stays in the cache for the next four.
+func (m *Matrix) MulColumns(dst []float32, p int, x []Act) {
+	var out [maxColumns * PanelRows]float32
+	w, first := m.panel(p), p*PanelRows
+	rows := min(PanelRows, m.Rows-first)
+	for i := 0; i < len(x); {
+		n := m.group(len(x) - i)
+		clear(out[:n*PanelRows])
+		m.mulPanel(out[:n*PanelRows], w, x[i:i+n])
+		for c := range n {
+			copy(dst[(i+c)*m.Rows+first:][:rows], out[c*PanelRows:])
 		}
-	}
-	return m, nil
-}
-
-// packers write one row's block into the panel's block.
-var packers = map[quant.Type]func(dst []byte, row int, src []byte){
-	quant.F32:  packWords,
-	quant.F16:  packHalves,
-	quant.BF16: packHalves,
-	quant.Q40:  packQ40,
-	quant.Q80:  packQ80,
-	quant.Q4K:  packQ4K,
-	quant.Q6K:  packQ6K,
-}
-
-// dword writes the i-th dword of a row behind base.
-func dword(dst []byte, base, i, row int, v uint32) {
-	binary.LittleEndian.PutUint32(dst[base+4*PanelRows*i+4*row:], v)
-}
-
-func word(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
-
-func packWords(dst []byte, row int, src []byte)  { copy(dst[4*row:], src[:4]) }
-func packHalves(dst []byte, row int, src []byte) { copy(dst[2*row:], src[:2]) }
-
-// packQ40: dword i has k 4i… in the low nibbles and k 16+4i… in the high ones,
-// then the scales.
-func packQ40(dst []byte, row int, src []byte) {
-	for i := range 4 {
-		dword(dst, 0, i, row, word(src[2+4*i:]))
-	}
-	copy(dst[512+2*row:], src[:2])
-}
-
-// packQ80: bytes made unsigned by adding 128, then the scales.
-func packQ80(dst []byte, row int, src []byte) {
-	for i := range 8 {
-		dword(dst, 0, i, row, word(src[2+4*i:])^0x80808080)
-	}
-	copy(dst[1024+2*row:], src[:2])
-}
-
-// packQ4K: d, dmin, the 6-bit scales as in the file, then each sub-block's
-// nibbles as in Q4_0.
-func packQ4K(dst []byte, row int, src []byte) {
-	copy(dst[2*row:], src[:2])
-	copy(dst[64+2*row:], src[2:4])
-	for i := range 3 {
-		dword(dst, 128, i, row, word(src[4+4*i:]))
-	}
-	for s := range 8 {
-		for j := range 4 {
-			v := word(src[16+32*(s/2)+4*j:]) >> (4 * (s % 2)) & nibbles
-			v |= word(src[16+32*(s/2)+16+4*j:]) >> (4 * (s % 2)) & nibbles << 4
-			dword(dst, 512, 4*s+j, row, v)
-		}
+		i += n
 	}
 }
 
-// packQ6K: d, the scales, then per sub-block of 16 k one dword with the four
-// pairs of high bits and two of nibbles: low k 0–7, high k 8–15.
-func packQ6K(dst []byte, row int, src []byte) {
-	copy(dst[2*row:], src[208:210])
-	for i := range 4 {
-		dword(dst, 64, i, row, word(src[192+4*i:]))
+// group is how many of n columns are taken at once.
+func (m *Matrix) group(n int) int {
+	switch {
+	case m.class != Fast:
+		return min(n, maxColumns)
+	case n >= 4:
+		return 4
+	case n >= 2:
+		return 2
 	}
-	for s := range 16 {
-		n, group, at := s/8, s%8/2, 16*(s%2) // half of 128, quarter of 32, place in it
-		var top, low [4]uint32
-		for j := range 4 {
-			low[j] = word(src[64*n+32*(group%2)+at+4*j:]) >> (4 * (group / 2)) & nibbles
-			top[j] = word(src[128+32*n+at+4*j:]) >> (2 * group) & 0x03030303
-		}
-		dword(dst, 576, 3*s, row, top[0]|top[1]<<2|top[2]<<4|top[3]<<6)
-		dword(dst, 576, 3*s+1, row, low[0]|low[2]<<4)
-		dword(dst, 576, 3*s+2, row, low[1]|low[3]<<4)
-	}
+	return 1
 }
-
-const nibbles = 0x0f0f0f0f

@@ -26,7 +26,7 @@ func blocks(t quant.Type, rows, k int, r *rand.Rand) []byte {
 			binary.LittleEndian.PutUint32(b[at:], math.Float32bits(float32(r.NormFloat64())))
 		case quant.BF16:
 			binary.LittleEndian.PutUint16(b[at:], uint16(math.Float32bits(float32(r.NormFloat64()))>>16))
-		case quant.Q4K:
+		case quant.Q4K, quant.Q5K:
 			half(at)
 			half(at + 2)
 		case quant.Q6K:
@@ -38,7 +38,7 @@ func blocks(t quant.Type, rows, k int, r *rand.Rand) []byte {
 	return b
 }
 
-var types = []quant.Type{quant.F32, quant.F16, quant.BF16, quant.Q40, quant.Q80, quant.Q4K, quant.Q6K}
+var types = quant.Types()
 
 // act makes one column in the form that t needs, and returns what the form says x is.
 func act(t quant.Type, x []float32) (*Act, []float32) {

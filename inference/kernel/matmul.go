@@ -8,23 +8,33 @@ import (
 	"rbee/inference/quant"
 )
 
-// Mul sets dst to the panel p of W·x: 32 outputs, those behind the last row are
-// of zero weights. x has the form that KindFor names.
-func (m *Matrix) Mul(dst []float32, p int, x *Act) {
-	dst = dst[:PanelRows:PanelRows]
-	clear(dst)
-	w := m.panel(p)
+// mulGeneric is mulPanel in plain Go, for any number of columns.
+func (m *Matrix) mulGeneric(out []float32, w []byte, x []Act) {
+	if m.class == Plain {
+		m.mulPlain(out, w, x)
+		return
+	}
+	for i := range x {
+		m.mulColumn(out[i*PanelRows:][:PanelRows], w, &x[i])
+	}
+}
+
+func (m *Matrix) mulColumn(dst []float32, w []byte, x *Act) {
 	switch m.Type {
 	case quant.F32:
 		mulF32(dst, w, x.F)
-	case quant.F16, quant.BF16:
-		mulHalf(dst, w, x.F, m.Type)
+	case quant.F16:
+		mulF16(dst, w, x.F)
+	case quant.BF16:
+		mulBF16(dst, w, x.F)
 	case quant.Q40:
 		mulQ40(dst, w, x.A)
+	case quant.Q50:
+		mulQ50(dst, w, x.A)
 	case quant.Q80:
 		mulQ80(dst, w, x.A)
-	case quant.Q4K:
-		mulQ4K(dst, w, x.B)
+	case quant.Q4K, quant.Q5K:
+		mulQ4K(dst, w, x.B, m.Type == quant.Q5K)
 	case quant.Q6K:
 		mulQ6K(dst, w, x.B)
 	default:
@@ -44,12 +54,21 @@ func mulF32(dst []float32, w []byte, x []float32) {
 	}
 }
 
-func mulHalf(dst []float32, w []byte, x []float32, t quant.Type) {
-	var row [PanelRows]float32
+func mulF16(dst []float32, w []byte, x []float32) {
 	for k, v := range x {
-		t.Decode(row[:], w[2*PanelRows*k:][:2*PanelRows])
+		row := w[2*PanelRows*k:][:2*PanelRows]
 		for r := range dst {
-			dst[r] += float32(row[r] * v)
+			dst[r] += float32(halfAt(row, r) * v)
+		}
+	}
+}
+
+func mulBF16(dst []float32, w []byte, x []float32) {
+	for k, v := range x {
+		row := w[2*PanelRows*k:][:2*PanelRows]
+		for r := range dst {
+			bits := uint32(binary.LittleEndian.Uint16(row[2*r:])) << 16
+			dst[r] += float32(math.Float32frombits(bits) * v)
 		}
 	}
 }
@@ -113,6 +132,33 @@ func mulQ40(dst []float32, w []byte, x []Act32) {
 	}
 }
 
+// dotFives is dotNibbles for the j-th dword of a block whose dword of fifth bits
+// is top.
+func dotFives(sums *[PanelRows]int32, w, top []byte, j int, a, b []int8) {
+	a0, a1, a2, a3 := quad(a)
+	b0, b1, b2, b3 := quad(b)
+	w, top = w[:4*PanelRows], top[:4*PanelRows]
+	for r := range sums {
+		v, t := word(w[4*r:]), word(top[4*r:])>>(2*j)
+		sums[r] += dot4(v&nibbles|t&ones<<4, a0, a1, a2, a3) + dot4(v>>4&nibbles|t>>1&ones<<4, b0, b1, b2, b3)
+	}
+}
+
+const ones = 0x01010101
+
+func mulQ50(dst []float32, w []byte, x []Act32) {
+	const size = 22 * PanelRows
+	var sums [PanelRows]int32
+	for b := range x {
+		block, act := w[b*size:][:size], &x[b]
+		fill(&sums, act.Corr16)
+		for j := range 4 {
+			dotFives(&sums, block[128*j:], block[512:], j, act.Q[4*j:], act.Q[16+4*j:])
+		}
+		addScaled(dst, &sums, block[640:], act.D)
+	}
+}
+
 func mulQ80(dst []float32, w []byte, x []Act32) {
 	const size = 34 * PanelRows
 	var sums [PanelRows]int32
@@ -126,34 +172,50 @@ func mulQ80(dst []float32, w []byte, x []Act32) {
 	}
 }
 
-func mulQ4K(dst []float32, w []byte, x []Act256) {
-	const size = 144 * PanelRows
+// mulQ4K is for Q4_K and, with fifth bits behind each sub-block, for Q5_K.
+func mulQ4K(dst []float32, w []byte, x []Act256, fives bool) {
+	size, each := 144*PanelRows, 16*PanelRows
+	if fives {
+		size, each = 176*PanelRows, 20*PanelRows
+	}
 	var scales, mins [PanelRows][8]byte
 	var total, low, sums [PanelRows]int32
 	for b := range x {
 		block, act := w[b*size:][:size], &x[b]
-		for r := range PanelRows {
-			var s [12]byte
-			for i := range 3 {
-				copy(s[4*i:], block[128+128*i+4*r:][:4])
-			}
-			scales[r], mins[r] = quant.ScalesQ4K(s[:])
-		}
+		scalesOf(&scales, &mins, block[128:])
 		total, low = [PanelRows]int32{}, [PanelRows]int32{}
 		for s := range 8 {
 			fill(&sums, 0)
+			sub := block[512+each*s:][:each]
 			for j := range 4 {
-				dotNibbles(&sums, block[512+128*(4*s+j):], act.Q[32*s+4*j:], act.Q[32*s+16+4*j:])
+				q := act.Q[32*s+4*j:]
+				if fives {
+					dotFives(&sums, sub[128*j:], sub[512:], j, q, q[16:])
+				} else {
+					dotNibbles(&sums, sub[128*j:], q, q[16:])
+				}
 			}
+			sum := (act.Corr32[2*s] + act.Corr32[2*s+1]) / -32
 			for r := range sums {
 				total[r] += sums[r] * int32(scales[r][s])
-				low[r] += int32(mins[r][s]) * act.Sums[s]
+				low[r] += int32(mins[r][s]) * sum
 			}
 		}
 		for r := range dst {
 			dst[r] -= scaled(low[r], halfAt(block[64:], r), act.D)
 		}
 		addScaled(dst, &total, block, act.D)
+	}
+}
+
+// scalesOf unpacks the scales and minima of all rows.
+func scalesOf(scales, mins *[PanelRows][8]byte, packed []byte) {
+	for r := range PanelRows {
+		var s [12]byte
+		for i := range 3 {
+			copy(s[4*i:], packed[128*i+4*r:][:4])
+		}
+		scales[r], mins[r] = quant.ScalesQ4K(s[:])
 	}
 }
 

@@ -53,30 +53,31 @@ func fold(sums *[16]float32) float32 {
 // ExpSum sets x to exp(x − top) and returns the sum.
 func ExpSum(x []float32, top float32) float32 {
 	var sums [16]float32
-	for i, v := range x {
-		x[i] = exp32(v - top)
+	for i := expSum(x, &sums, top); i < len(x); i++ {
+		x[i] = exp32(x[i] - top)
 		sums[i%16] += x[i]
 	}
 	return fold(&sums)
 }
 
-// SiluMul sets dst = x/(1+exp(−x)) · y.
+// SiluMul sets dst = x/(1+exp(−x)) · y. dst may be x or y.
 func SiluMul(dst, x, y []float32) {
-	for i, v := range x {
+	for i := siluMul(dst, x, y); i < len(x); i++ {
+		v := x[i]
 		dst[i] = float32(v/(1+exp32(-v))) * y[i]
 	}
 }
 
-// RMSNorm sets dst = x / √(mean(x²) + eps) · w.
+// RMSNorm sets dst = x / √(mean(x²) + eps) · w. dst may be x.
 func RMSNorm(dst, x, w []float32, eps float32) {
 	var sums [16]float32
-	for i, v := range x {
-		sums[i%16] += float32(v * v)
+	for i := squares(x, &sums); i < len(x); i++ {
+		sums[i%16] += float32(x[i] * x[i])
 	}
 	mean := float64(fold(&sums)) / float64(len(x))
 	scale := float32(1 / math.Sqrt(mean+float64(eps)))
-	for i, v := range x {
-		dst[i] = float32(v*scale) * w[i]
+	for i := scaleMul(dst, x, w, scale); i < len(x); i++ {
+		dst[i] = float32(x[i]*scale) * w[i]
 	}
 }
 
@@ -93,6 +94,24 @@ func RopePairs(x, turn []float32) {
 // Scores sets s[t] = scale · q·k[t] for len(s) tokens of one page. k is
 // (dim, stride): the tokens of a page lie side by side.
 func Scores(s, q, k []float32, stride int, scale float32) {
+	whole := len(s) &^ 15
+	if !scores(s[:whole], q, k, stride, scale) {
+		scoresGeneric(s, q, k, stride, scale)
+		return
+	}
+	rest := s[whole:]
+	if len(rest) == 0 {
+		return
+	}
+	var lanes [16]float32
+	if whole+16 > stride || !scores(lanes[:], q, k[whole:], stride, scale) {
+		scoresGeneric(rest, q, k[whole:], stride, scale)
+		return
+	}
+	copy(rest, lanes[:]) // the others are of tokens to come
+}
+
+func scoresGeneric(s, q, k []float32, stride int, scale float32) {
 	clear(s)
 	for d, v := range q {
 		row := k[d*stride:][:len(s)]
@@ -108,10 +127,14 @@ func Scores(s, q, k []float32, stride int, scale float32) {
 // Values adds Σ p[t]·v[t] to out, token after token. v is (tokens, dim).
 func Values(out, p, v []float32) {
 	dim := len(out)
+	from := values(out, p, v)
+	if from == dim {
+		return
+	}
 	for t, w := range p {
-		row := v[t*dim:][:dim]
+		row := v[t*dim:][from:dim]
 		for d, x := range row {
-			out[d] = fma32(w, x, out[d])
+			out[from+d] = fma32(w, x, out[from+d])
 		}
 	}
 }

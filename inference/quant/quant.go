@@ -7,6 +7,7 @@ package quant
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -20,28 +21,31 @@ const (
 	F32  Type = 0
 	F16  Type = 1
 	Q40  Type = 2
+	Q50  Type = 6
 	Q80  Type = 8
 	Q4K  Type = 12
+	Q5K  Type = 13
 	Q6K  Type = 14
 	BF16 Type = 30
 )
 
 // format says how a type is stored: block values in bytes bytes.
 type format struct {
-	name   string
-	block  int
-	bytes  int
-	decode func(dst []float32, src []byte) // whole blocks
+	name  string
+	block int
+	bytes int
 }
 
 var formats = map[Type]format{
-	F32:  {"F32", 1, 4, decodeF32},
-	F16:  {"F16", 1, 2, decodeF16},
-	BF16: {"BF16", 1, 2, decodeBF16},
-	Q40:  {"Q4_0", 32, q40Bytes, decodeQ40},
-	Q80:  {"Q8_0", 32, q80Bytes, decodeQ80},
-	Q4K:  {"Q4_K", 256, q4kBytes, decodeQ4K},
-	Q6K:  {"Q6_K", 256, q6kBytes, decodeQ6K},
+	F32:  {"F32", 1, 4},
+	F16:  {"F16", 1, 2},
+	BF16: {"BF16", 1, 2},
+	Q40:  {"Q4_0", 32, q40Bytes},
+	Q50:  {"Q5_0", 32, q50Bytes},
+	Q80:  {"Q8_0", 32, q80Bytes},
+	Q4K:  {"Q4_K", 256, q4kBytes},
+	Q5K:  {"Q5_K", 256, q5kBytes},
+	Q6K:  {"Q6_K", 256, q6kBytes},
 }
 
 // Known tells whether the type can be decoded.
@@ -71,8 +75,36 @@ func (t Type) Decode(dst []float32, src []byte) {
 	if f.block == 0 || len(dst)%f.block != 0 || len(src) != len(dst)/f.block*f.bytes {
 		panic(fmt.Sprintf("quant: decode %d bytes of %v into %d values", len(src), t, len(dst)))
 	}
-	f.decode(dst, src)
+	t.decode(dst, src)
 }
+
+// decode decodes whole blocks. It is a switch, so that callers' buffers need not
+// escape to the heap.
+func (t Type) decode(dst []float32, src []byte) {
+	switch t {
+	case F32:
+		decodeF32(dst, src)
+	case F16:
+		decodeF16(dst, src)
+	case BF16:
+		decodeBF16(dst, src)
+	case Q40:
+		decodeQ40(dst, src)
+	case Q50:
+		decodeQ50(dst, src)
+	case Q80:
+		decodeQ80(dst, src)
+	case Q4K:
+		decodeQ4K(dst, src)
+	case Q5K:
+		decodeQ5K(dst, src)
+	case Q6K:
+		decodeQ6K(dst, src)
+	}
+}
+
+// Types lists the types that can be decoded, by number.
+func Types() []Type { return slices.Sorted(maps.Keys(formats)) }
 
 // Supported names every type that can be decoded.
 func Supported() string {

@@ -10,7 +10,7 @@ import (
 
 // ggml's own values of the same blocks, half of them random bits so that every code occurs.
 func TestDecode(t *testing.T) {
-	for typ, exact := range map[Type]bool{F16: true, BF16: true, Q80: false, Q40: false, Q4K: false, Q6K: false} {
+	for typ, exact := range map[Type]bool{F16: true, BF16: true, Q80: false, Q40: false, Q50: false, Q4K: false, Q5K: false, Q6K: false} {
 		t.Run(typ.String(), func(t *testing.T) {
 			blocks, err := os.ReadFile("testdata/" + typ.String() + ".blocks.bin")
 			if err != nil {

@@ -52,17 +52,11 @@ func (a *acts) set(i int, x []float32) {
 	}
 }
 
-// multiply sets dst (n, w.Rows) to the thread's share of panels of W · columns.
+// multiply sets dst (n, w.Rows) to the thread's share of panels of W · columns. A
+// panel is multiplied with all columns before the next one is read.
 func (a *acts) multiply(dst []float32, w weight, thread, threads int) {
-	var panel [kernel.PanelRows]float32
 	from, to := share(w.Panels(), thread, threads)
-	rows := w.Rows()
 	for p := from; p < to; p++ {
-		first := p * kernel.PanelRows
-		n := min(kernel.PanelRows, rows-first)
-		for i := range a.cols {
-			w.Mul(panel[:], p, &a.cols[i])
-			copy(dst[i*rows+first:][:n], panel[:n])
-		}
+		w.MulColumns(dst, p, a.cols)
 	}
 }

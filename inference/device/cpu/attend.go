@@ -206,13 +206,13 @@ func (op *attend) head(row, head int, scores []float32) {
 	}
 	at := (row*op.a.Heads + head) * c.HeadSize
 	q, out := op.q[at:][:c.HeadSize], op.dst[at:][:c.HeadSize]
-	s := scores[:r.Sees-first]
-	for t := first; t < r.Sees; {
-		end := min(r.Sees, (t/c.PageTokens+1)*c.PageTokens)
-		k := c.keys[c.at(r.Pages[t/c.PageTokens], op.a.Layer, kv)+t%c.PageTokens:]
-		kernel.Scores(s[t-first:end-first], q, k, c.PageTokens, op.a.Scale)
-		t = end
+	begin := first / c.PageTokens * c.PageTokens // the kernel takes pages from their start
+	s := scores[:r.Sees-begin]
+	for t := begin; t < r.Sees; t += c.PageTokens {
+		k := c.keys[c.at(r.Pages[t/c.PageTokens], op.a.Layer, kv):]
+		kernel.Scores(s[t-begin:min(r.Sees, t+c.PageTokens)-begin], q, k, c.PageTokens, op.a.Scale)
 	}
+	s = s[first-begin:]
 	sum := op.softmax(s, head)
 	clear(out)
 	for t := first; t < r.Sees; {

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func float256(v float32) Mem { return words256(math.Float32bits(v)) }
+
+// exp256 replaces x by its exponential.
+func exp256(x VecVirtual) {
+	n, r, p, keep := YMM(), YMM(), YMM(), YMM()
+	VCMPPS(Imm(13), float256(expLow), x, keep)
+	VMAXPS(float256(expLow), x, x)
+	VMINPS(float256(expHigh), x, x)
+	VMOVUPS(float256(magic), n)
+	VFMADD231PS(float256(log2e), x, n)
+	VSUBPS(float256(magic), n, r)
+	VFMADD231PS(float256(ln2hi), r, x)
+	VFMADD231PS(float256(ln2lo), r, x)
+	VMOVUPS(float256(expPoly[0]), p)
+	for _, v := range expPoly[1:] {
+		VFMADD213PS(float256(v), x, p)
+	}
+	VPSLLD(Imm(23), n, n)
+	VPADDD(n, p, x)
+	VPAND(keep, x, x)
+}
+
+func elementwise256() {
+	expKernel256()
+	siluKernel256()
+	squares256()
+	scale256()
+	scores256()
+	values256()
+	quantize32x256()
+	quantize256x256()
+	maxAbs256()
+}
+
+func expKernel256() {
+	p := function("expSumAVX2", "func(x *float32, sums *[16]float32, top float32, n int)",
+		"takes n, a positive multiple of 16.", "x", "sums", "n")
+	top := YMM()
+	VBROADCASTSS(NewParamAddr("top", 16), top)
+	sum := loadSums(p[1])
+	Label("loop")
+	for i := range 2 {
+		v := YMM()
+		VMOVUPS(Mem{Base: p[0], Disp: 32 * i}, v)
+		VSUBPS(top, v, v)
+		exp256(v)
+		VADDPS(v, sum[i], sum[i])
+		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
+	}
+	endSums(p, sum)
+}
+
+func loadSums(from Register) (sum [2]VecVirtual) {
+	for i := range sum {
+		sum[i] = YMM()
+		VMOVUPS(Mem{Base: from, Disp: 32 * i}, sum[i])
+	}
+	return sum
+}
+
+// endSums ends a loop over x (p[0]) that counts p[2] down and has sums at p[1].
+func endSums(p []GPVirtual, sum [2]VecVirtual) {
+	ADDQ(Imm(64), p[0])
+	SUBQ(Imm(16), p[2])
+	JG(LabelRef("loop"))
+	for i := range sum {
+		VMOVUPS(sum[i], Mem{Base: p[1], Disp: 32 * i})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func siluKernel256() {
+	p := function("siluMulAVX2", "func(dst, x, y *float32, n int)",
+		"takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+	Label("loop")
+	for i := range 2 {
+		v, e := YMM(), YMM()
+		VMOVUPS(Mem{Base: p[1], Disp: 32 * i}, v)
+		VPXOR(words256(1<<31), v, e)
+		exp256(e)
+		VADDPS(float256(1), e, e)
+		VDIVPS(e, v, v)
+		VMULPS(Mem{Base: p[2], Disp: 32 * i}, v, v)
+		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
+	}
+	walk(p[3], 16, 64, p[0], p[1], p[2])
+	RET()
+}
+
+func squares256() {
+	p := function("squaresAVX2", "func(x *float32, sums *[16]float32, n int)",
+		"adds n squares, n a positive multiple of 16.", "x", "sums", "n")
+	sum := loadSums(p[1])
+	Label("loop")
+	for i := range sum {
+		v := YMM()
+		VMOVUPS(Mem{Base: p[0], Disp: 32 * i}, v)
+		VMULPS(v, v, v)
+		VADDPS(v, sum[i], sum[i])
+	}
+	endSums(p, sum)
+}
+
+func scale256() {
+	p := function("scaleMulAVX2", "func(dst, x, w *float32, scale float32, n int)",
+		"sets dst = x · scale · w; n is a positive multiple of 16.", "dst", "x", "w", "n")
+	scale := YMM()
+	VBROADCASTSS(NewParamAddr("scale", 24), scale)
+	Label("loop")
+	for i := range 2 {
+		v := YMM()
+		VMULPS(Mem{Base: p[1], Disp: 32 * i}, scale, v)
+		VMULPS(Mem{Base: p[2], Disp: 32 * i}, v, v)
+		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
+	}
+	walk(p[3], 16, 64, p[0], p[1], p[2])
+	RET()
+}
+
+func scores256() {
+	p := function("scoresAVX2", "func(s, q, k *float32, dim, stride int, scale float32, n int)",
+		"sets s for n tokens, a positive multiple of 16; stride is in bytes.", "s", "q", "k", "dim", "stride", "n")
+	s, q, k, dim, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
+	scale := YMM()
+	VBROADCASTSS(NewParamAddr("scale", 40), scale)
+	i, qi, ki := GP64(), GP64(), GP64()
+	Label("tokens")
+	acc := [2]VecVirtual{YMM(), YMM()}
+	for _, a := range acc {
+		VPXOR(a, a, a)
+	}
+	MOVQ(dim, i)
+	MOVQ(q, qi)
+	MOVQ(k, ki)
+	Label("dims")
+	x := YMM()
+	VBROADCASTSS(Mem{Base: qi}, x)
+	for j, a := range acc {
+		VFMADD231PS(Mem{Base: ki, Disp: 32 * j}, x, a)
+	}
+	ADDQ(Imm(4), qi)
+	ADDQ(stride, ki)
+	DECQ(i)
+	JNE(LabelRef("dims"))
+	for j, a := range acc {
+		VMULPS(scale, a, a)
+		VMOVUPS(a, Mem{Base: s, Disp: 32 * j})
+	}
+	ADDQ(Imm(64), s)
+	ADDQ(Imm(64), k)
+	SUBQ(Imm(16), n)
+	JG(LabelRef("tokens"))
+	VZEROUPPER()
+	RET()
+}
+
+func values256() {
+	p := function("valuesAVX2", "func(out, p, v *float32, tokens, stride, n int)",
+		"adds to n dimensions, a positive multiple of 16; stride is in bytes.", "out", "p", "v", "tokens", "stride", "n")
+	out, w, v, tokens, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
+	i, wi, vi := GP64(), GP64(), GP64()
+	Label("dims")
+	acc := loadSums(out)
+	MOVQ(tokens, i)
+	MOVQ(w, wi)
+	MOVQ(v, vi)
+	Label("tokens")
+	x := YMM()
+	VBROADCASTSS(Mem{Base: wi}, x)
+	for j, a := range acc {
+		VFMADD231PS(Mem{Base: vi, Disp: 32 * j}, x, a)
+	}
+	ADDQ(Imm(4), wi)
+	ADDQ(stride, vi)
+	DECQ(i)
+	JNE(LabelRef("tokens"))
+	for j, a := range acc {
+		VMOVUPS(a, Mem{Base: out, Disp: 32 * j})
+	}
+	ADDQ(Imm(64), out)
+	ADDQ(Imm(64), v)
+	SUBQ(Imm(16), n)
+	JG(LabelRef("dims"))
+	VZEROUPPER()
+	RET()
+}
+
+func quantize32x256() {
+	p := function("quantize32AVX2", "func(dst *byte, x *float32, n int)",
+		"quantises n blocks of 32, at least one.", "dst", "x", "n")
+	dst, x, n := p[0], p[1], p[2]
+	Label("loop")
+	m := YMM()
+	VPXOR(m, m, m)
+	var v [4]VecVirtual
+	for i := range v {
+		v[i] = YMM()
+		t := YMM()
+		VMOVUPS(Mem{Base: x, Disp: 32 * i}, v[i])
+		VPAND(words256(0x7fffffff), v[i], t)
+		VPMAXSD(t, m, m)
+	}
+	fold256(m, func(h, l Op) { VPMAXSD(h, l, l) })
+	inv := scale32(dst, m.AsX())
+	s, sum := YMM(), YMM()
+	VBROADCASTSS(inv, s)
+	VPXOR(sum, sum, sum)
+	for i := range v {
+		VMULPS(s, v[i], v[i])
+		VCVTPS2DQ(v[i], v[i])
+		VPADDD(v[i], sum, sum)
+	}
+	VMOVDQU(bytes256(v), Mem{Base: dst, Disp: xQuants})
+	fold256(sum, func(h, l Op) { VPADDD(h, l, l) })
+	corrections(dst, sum.AsX())
+	ADDQ(U32(128), x)
+	ADDQ(Imm(xSize), dst)
+	DECQ(n)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// bytes256 takes the lowest bytes of 32 dwords, in order, into the first.
+func bytes256(v [4]VecVirtual) VecVirtual {
+	for i := range v {
+		VPAND(words256(0xff), v[i], v[i])
+	}
+	VPACKUSDW(v[1], v[0], v[0])
+	VPACKUSDW(v[3], v[2], v[2])
+	VPACKUSWB(v[2], v[0], v[0])
+	order := YMM()
+	VMOVDQU(byteOrder(), order)
+	VPERMD(v[0], order, v[0])
+	return v[0]
+}
+
+var orderMem *Mem
+
+// byteOrder undoes how packing mixes the halves of registers.
+func byteOrder() Mem {
+	if orderMem == nil {
+		m := GLOBL("byteOrder", RODATA|NOPTR)
+		for i, v := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
+			DATA(4*i, U32(v))
+		}
+		orderMem = &m
+	}
+	return *orderMem
+}
+
+func quantize256x256() {
+	p := function("quantize256AVX2", "func(dst *byte, x *float32, top float32)",
+		"quantises one block whose value of the largest size is top.", "dst", "x")
+	dst, x := p[0], p[1]
+	inv := inverse256(dst)
+	s := YMM()
+	VBROADCASTSS(inv, s)
+	for i := range 8 { // 32 values
+		var v [4]VecVirtual
+		for j := range v {
+			v[j] = YMM()
+			VMULPS(Mem{Base: x, Disp: 128*i + 32*j}, s, v[j])
+			VCVTPS2DQ(v[j], v[j])
+			VPMINSD(words256(127), v[j], v[j])
+		}
+		VMOVDQU(bytes256(v), Mem{Base: dst, Disp: kQuants + 32*i})
+	}
+	ones, shorts := YMM(), YMM()
+	VMOVDQU(words256(0x01010101), ones)
+	VMOVDQU(words256(0x00010001), shorts)
+	for i := range 8 {
+		sum, t := YMM(), YMM()
+		VPMADDUBSW(Mem{Base: dst, Disp: kQuants + 32*i}, ones, sum)
+		VPMADDWD(shorts, sum, sum)
+		VPSHUFD(Imm(0x4e), sum, t)
+		VPADDD(t, sum, sum)
+		VPSHUFD(Imm(0xb1), sum, t)
+		VPADDD(t, sum, sum)
+		VPMULLD(words256(0xffffffe0), sum, sum)
+		high := XMM()
+		VEXTRACTI128(Imm(1), sum, high)
+		VMOVD(sum.AsX(), Mem{Base: dst, Disp: kCorr32 + 8*i})
+		VMOVD(high, Mem{Base: dst, Disp: kCorr32 + 8*i + 4})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func maxAbs256() {
+	p := function("maxAbsAVX2", "func(x *float32, n int) uint32",
+		"takes n, a positive multiple of 16.", "x", "n")
+	m, mask := YMM(), YMM()
+	VPXOR(m, m, m)
+	VMOVDQU(words256(0x7fffffff), mask)
+	Label("loop")
+	for i := range 2 {
+		v := YMM()
+		VPAND(Mem{Base: p[0], Disp: 32 * i}, mask, v)
+		VPMAXSD(v, m, m)
+	}
+	ADDQ(Imm(64), p[0])
+	SUBQ(Imm(16), p[1])
+	JG(LabelRef("loop"))
+	fold256(m, func(h, l Op) { VPMAXSD(h, l, l) })
+	top := GP32()
+	VMOVD(m.AsX(), top)
+	VZEROUPPER()
+	Store(top, ReturnIndex(0))
+	RET()
+}

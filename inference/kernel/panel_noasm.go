@@ -1,0 +1,5 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) { m.mulGeneric(out, w, x) }

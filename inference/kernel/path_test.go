@@ -1,0 +1,299 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"rbee/inference/quant"
+)
+
+// eachPath runs f with every vector path of this processor, one at a time. A path
+// that RBEE_REQUIRE_PATHS names must be there.
+func eachPath(t *testing.T, f func(t *testing.T)) {
+	for _, name := range PathNames() {
+		if HasPath(name) {
+			t.Run(name, func(t *testing.T) {
+				defer UsePath(name)()
+				f(t)
+			})
+		}
+	}
+}
+
+func TestPathsRequired(t *testing.T) {
+	for name := range strings.SplitSeq(os.Getenv("RBEE_REQUIRE_PATHS"), ",") {
+		if name != "" && !HasPath(name) {
+			t.Errorf("the path %s is required, and this build or processor lacks it", name)
+		}
+	}
+}
+
+func normal(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+func sameBits(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) && (got[i] == got[i] || want[i] == want[i]) {
+			t.Fatalf("%s: value %d: got %v (%#x), want %v (%#x)", what, i, got[i], math.Float32bits(got[i]), want[i], math.Float32bits(want[i]))
+		}
+	}
+}
+
+// Any number of columns, in any order, gives the bits of plain Go one by one.
+func TestPathsMultiplyAlike(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for _, typ := range types {
+		t.Run(typ.String(), func(t *testing.T) {
+			for range 4 {
+				rows, k := 1+r.IntN(100), typ.Block()*(1+r.IntN(5))
+				m, err := Pack(typ, blocks(typ, rows, k, r), rows, k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 1 + r.IntN(11)
+				cols := make([]Act, n)
+				for i := range cols {
+					a, _ := act(typ, normal(r, k))
+					cols[i] = *a
+				}
+				mulAlike(t, m, cols)
+			}
+		})
+	}
+}
+
+func mulAlike(t *testing.T, m *Matrix, cols []Act) {
+	t.Helper()
+	n := len(cols)
+	want := make([]float32, n*m.Rows)
+	restore := UsePath("")
+	for p := range m.Panels() {
+		for i := range cols {
+			var out [PanelRows]float32
+			m.Mul(out[:], p, &cols[i])
+			copy(want[i*m.Rows+p*PanelRows:(i+1)*m.Rows], out[:])
+		}
+	}
+	restore()
+	check := func(t *testing.T) {
+		got := make([]float32, n*m.Rows)
+		for p := range m.Panels() {
+			m.MulColumns(got, p, cols)
+		}
+		sameBits(t, "all columns", got, want)
+		slices.Reverse(cols)
+		defer slices.Reverse(cols)
+		some := got[:(n+1)/2*m.Rows]
+		for p := range m.Panels() {
+			m.MulColumns(some, p, cols[:(n+1)/2])
+		}
+		for i := range (n + 1) / 2 {
+			sameBits(t, "a part of the columns, reversed", some[i*m.Rows:][:m.Rows], want[(n-1-i)*m.Rows:][:m.Rows])
+		}
+	}
+	check(t)
+	eachPath(t, check)
+}
+
+// The largest and smallest numbers that weights and activations can have overflow nowhere.
+func TestPathsMultiplyExtremes(t *testing.T) {
+	for _, typ := range types {
+		if typ.Block() == 1 {
+			continue
+		}
+		const rows, k = 32, 512
+		for _, fill := range []byte{0, 0x7f, 0x80, 0xff} {
+			file := make([]byte, rows*typ.RowBytes(k))
+			for i := range file {
+				file[i] = fill
+			}
+			for at := 0; at < len(file); at += typ.BlockBytes() {
+				scaleBlock(typ, file[at:], 1)
+			}
+			m, err := Pack(typ, file, rows, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var cols []Act
+			for _, v := range []float32{1, -1} {
+				x := make([]float32, k)
+				for i := range x {
+					x[i] = v
+				}
+				a, _ := act(typ, x)
+				b, _ := act(typ, x)
+				cols = append(cols, *a, *b)
+			}
+			mulAlike(t, m, cols)
+		}
+	}
+}
+
+// scaleBlock sets the float16 scales of a block.
+func scaleBlock(typ quant.Type, b []byte, v float32) {
+	h := quant.ToHalf(v)
+	set := func(at int) { b[at], b[at+1] = byte(h), byte(h>>8) }
+	switch typ {
+	case quant.Q4K, quant.Q5K:
+		set(0)
+		set(2)
+	case quant.Q6K:
+		set(208)
+	default:
+		set(0)
+	}
+}
+
+// odd are values that trip quick code.
+var odd = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 100, -100, 1e-40, -1e-40, 3e38, -3e38, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+
+func TestPathsQuantiseAlike(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	tests := [][]float32{make([]float32, 512), normal(r, 512), normal(r, 512)}
+	for _, v := range odd {
+		x := normal(r, 512)
+		x[7], x[300] = v, -v
+		tests = append(tests, x)
+	}
+	for i := range tests[2] { // ties
+		tests[2][i] = float32(r.IntN(9) - 4)
+	}
+	for _, x := range tests {
+		restore := UsePath("")
+		want32, want256 := make([]Act32, 16), make([]Act256, 2)
+		Make32(want32, x)
+		Make256(want256, x)
+		restore()
+		eachPath(t, func(t *testing.T) {
+			a, b := make([]Act32, 16), make([]Act256, 2)
+			Make32(a, x)
+			Make256(b, x)
+			for i := range a {
+				sameBits(t, "scale", []float32{a[i].D}, []float32{want32[i].D})
+				a[i].D = want32[i].D // NaN is not equal to itself
+				if a[i] != want32[i] && want32[i].D == want32[i].D {
+					t.Errorf("block %d: got %+v, want %+v", i, a[i], want32[i])
+				}
+			}
+			for i := range b {
+				sameBits(t, "scale", []float32{b[i].D}, []float32{want256[i].D})
+				b[i].D = want256[i].D
+				if b[i] != want256[i] && want256[i].D == want256[i].D {
+					t.Errorf("block %d: got %+v, want %+v", i, b[i], want256[i])
+				}
+			}
+		})
+	}
+}
+
+// elementwise returns what every elementwise kernel makes of the same input.
+func elementwise(n int) map[string][]float32 {
+	r := rand.New(rand.NewPCG(15, uint64(n)))
+	out := map[string][]float32{}
+	x, y := normal(r, n), normal(r, n)
+	for i := range x {
+		x[i] *= 30
+	}
+	for i, v := range odd {
+		if 3*i < n {
+			x[3*i] = v
+		}
+	}
+	e := slices.Clone(x)
+	out["sum of exponentials"] = append([]float32{ExpSum(e, 40)}, e...)
+	s := make([]float32, n)
+	SiluMul(s, x, y)
+	out["silu"] = s
+	norm := make([]float32, n)
+	RMSNorm(norm, y, x, 1e-5)
+	out["norm"] = norm
+	for _, dim := range []int{1, 16, 72, 128} {
+		q, k, v := normal(r, dim), normal(r, dim*32), normal(r, dim*32)
+		tokens := 1 + n%32
+		scores := make([]float32, tokens)
+		Scores(scores, q, k, 32, 0.125)
+		out["scores"] = append(out["scores"], scores...)
+		values := normal(r, dim)
+		Values(values, scores, v)
+		out["values"] = append(out["values"], values...)
+	}
+	return out
+}
+
+func TestPathsElementwiseAlike(t *testing.T) {
+	for _, n := range []int{1, 15, 16, 17, 31, 32, 33, 47, 100, 256} {
+		restore := UsePath("")
+		want := elementwise(n)
+		restore()
+		eachPath(t, func(t *testing.T) {
+			for what, got := range elementwise(n) {
+				sameBits(t, what, got, want[what])
+			}
+		})
+	}
+}
+
+func TestMultiplyAllocatesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	for _, typ := range types {
+		m, err := Pack(typ, blocks(typ, 32, 256, r), 32, 256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := act(typ, normal(r, 256))
+		cols, dst := []Act{*a, *a, *a}, make([]float32, 3*32)
+		if n := testing.AllocsPerRun(3, func() { m.MulColumns(dst, 0, cols); m.Mul(dst, 0, a) }); n != 0 {
+			t.Errorf("%v: %v allocations", typ, n)
+		}
+	}
+}
+
+func BenchmarkMulColumns(b *testing.B) {
+	const rows, k, n = 128, 2048, 64
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, typ := range types {
+		b.Run(typ.String(), func(b *testing.B) {
+			m, err := Pack(typ, blocks(typ, rows, k, r), rows, k)
+			if err != nil {
+				b.Fatal(err)
+			}
+			cols, dst := make([]Act, n), make([]float32, n*rows)
+			for i := range cols {
+				a, _ := act(typ, normal(r, k))
+				cols[i] = *a
+			}
+			for b.Loop() {
+				for p := range m.Panels() {
+					m.MulColumns(dst, p, cols)
+				}
+			}
+			b.ReportMetric(2*rows*k*n*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
+		})
+	}
+}
+
+func BenchmarkQuantise(b *testing.B) {
+	x := normal(rand.New(rand.NewPCG(1, 2)), 2048)
+	b.Run("32", func(b *testing.B) {
+		dst := make([]Act32, len(x)/32)
+		for b.Loop() {
+			Make32(dst, x)
+		}
+	})
+	b.Run("256", func(b *testing.B) {
+		dst := make([]Act256, len(x)/256)
+		for b.Loop() {
+			Make256(dst, x)
+		}
+	})
+}
