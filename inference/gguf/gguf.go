@@ -1,4 +1,5 @@
-// Package gguf reads GGUF model files, versions 2 and 3, little-endian.
+// Package gguf reads GGUF model files, versions 2 and 3, little-endian, in one file
+// or split into parts (NAME-00001-of-00003.gguf), of which the first is opened.
 //
 // A file is mapped, not read, and distrusted: every count is checked against
 // the bytes that remain before anything is allocated, every tensor against the
@@ -11,7 +12,6 @@ package gguf
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"sync"
@@ -27,8 +27,8 @@ var ErrFormat = errors.New("not a usable GGUF file")
 type File struct {
 	Version uint32
 
-	data    []byte // the whole file
-	mapped  bool
+	parts   [][]byte // the whole file, or each part; the first has the metadata
+	mapped  [][]byte // to be unmapped
 	close   sync.Once
 	keys    []string // in the order of the file
 	values  map[string]value
@@ -42,8 +42,11 @@ type Tensor struct {
 	Name   string
 	Type   uint32 // ggml's number of the block type; TypeName names it
 	Dims   []uint64
-	Offset int64 // from the start of the file
+	Offset int64 // from the start of the file, or of the part that it is in
 	Size   int64 // in bytes
+
+	part int // from 0
+	info int // where its description lies, for errors
 }
 
 // Elements is the number of values in the tensor.
@@ -55,8 +58,25 @@ func (t Tensor) Elements() int64 {
 	return n
 }
 
-// Open maps the file and reads its header. The caller closes it.
+// Open maps the file, or all parts of a split one when path is the first, and reads
+// the header. The caller closes it.
 func Open(path string) (*File, error) {
+	data, err := mapFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parse(data)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w (in %s)", err, path), unix.Munmap(data))
+	}
+	f.mapped = append(f.mapped, data)
+	if err := f.openParts(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w (in %s)", err, path), f.Close())
+	}
+	return f, nil
+}
+
+func mapFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
@@ -70,18 +90,13 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("gguf: %s is no regular file: %w", path, ErrFormat)
 	}
 	if info.Size() < headerBytes {
-		return nil, fmt.Errorf("gguf: %s has %d bytes, too few for a header: %w", path, info.Size(), ErrFormat)
+		return nil, fmt.Errorf("gguf: byte 0: header: %s has %d bytes, want %d: the file is cut off: %w", path, info.Size(), headerBytes, ErrFormat)
 	}
 	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("gguf: map %s: %w", path, err)
 	}
-	g, err := Parse(data)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w (in %s)", err, path), unix.Munmap(data))
-	}
-	g.mapped = true
-	return g, nil
+	return data, nil
 }
 
 // Close ends the mapping. Whatever Data returned must not be used any more.
@@ -89,16 +104,21 @@ func Open(path string) (*File, error) {
 func (f *File) Close() error {
 	var err error
 	f.close.Do(func() {
-		if f.mapped {
-			err = unix.Munmap(f.data)
+		for _, data := range f.mapped {
+			err = errors.Join(err, unix.Munmap(data))
 		}
-		f.data = nil
+		f.parts, f.mapped = nil, nil
 	})
 	return err
 }
 
-// Size is the length of the file in bytes.
-func (f *File) Size() int64 { return int64(len(f.data)) }
+// Size is the length of the file, of all its parts together, in bytes.
+func (f *File) Size() (n int64) {
+	for _, p := range f.parts {
+		n += int64(len(p))
+	}
+	return n
+}
 
 // Tensors returns all tensors in the order of the file.
 func (f *File) Tensors() []Tensor { return slices.Clone(f.tensors) }
@@ -114,18 +134,18 @@ func (f *File) Tensor(name string) (Tensor, bool) {
 
 // Data returns the tensor's bytes, t.Size of them. They lie in the mapping: they
 // may not be written, and are gone after Close.
-func (f *File) Data(t Tensor) []byte { return f.data[t.Offset:][:t.Size:t.Size] }
+func (f *File) Data(t Tensor) []byte { return f.parts[t.part][t.Offset:][:t.Size:t.Size] }
 
 // Drop tells the system that the tensor's pages are not needed in memory for
 // now: it has been copied. Reading them again reads the file again.
 func (f *File) Drop(t Tensor) {
-	if !f.mapped {
+	if f.mapped == nil {
 		return
 	}
 	page := int64(os.Getpagesize())
 	from, to := (t.Offset+page-1)/page*page, (t.Offset+t.Size)/page*page
 	if from < to {
-		_ = unix.Madvise(f.data[from:to], unix.MADV_DONTNEED) // advice
+		_ = unix.Madvise(f.parts[t.part][from:to], unix.MADV_DONTNEED) // advice
 	}
 }
 
@@ -157,13 +177,7 @@ func (f *File) Float(key string) (float64, bool) {
 	if n, ok := v.integer(); ok && there {
 		return float64(n), true
 	}
-	switch v.kind {
-	case kindFloat32:
-		return float64(math.Float32frombits(uint32(v.bits))), true
-	case kindFloat64:
-		return math.Float64frombits(v.bits), true
-	}
-	return 0, false
+	return v.kind.float(v.bits)
 }
 
 // Bool returns the truth value at key.
@@ -180,7 +194,7 @@ func (f *File) Strings(key string) ([]string, bool) {
 		return nil, false
 	}
 	all := make([]string, v.count)
-	r := reader{data: f.data, at: v.start}
+	r := reader{data: f.parts[0], at: v.start}
 	for i := range all {
 		all[i], _ = r.text("") // checked when the file was opened
 	}
@@ -194,7 +208,7 @@ func (f *File) Ints(key string) ([]int64, bool) {
 		return nil, false
 	}
 	all := make([]int64, v.count)
-	r := reader{data: f.data, at: v.start}
+	r := reader{data: f.parts[0], at: v.start}
 	for i := range all {
 		bits, _ := r.bits(v.item.width(), "")
 		n, ok := value{kind: v.item, bits: bits}.integer()
@@ -213,14 +227,11 @@ func (f *File) Floats(key string) ([]float32, bool) {
 		return nil, false
 	}
 	all := make([]float32, v.count)
-	r := reader{data: f.data, at: v.start}
+	r := reader{data: f.parts[0], at: v.start}
 	for i := range all {
 		bits, _ := r.bits(v.item.width(), "")
-		if v.item == kindFloat32 {
-			all[i] = math.Float32frombits(uint32(bits))
-		} else {
-			all[i] = float32(math.Float64frombits(bits))
-		}
+		x, _ := v.item.float(bits)
+		all[i] = float32(x)
 	}
 	return all, true
 }

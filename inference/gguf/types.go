@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -34,26 +35,27 @@ func TypeName(number uint32) string {
 	return strconv.FormatUint(uint64(number), 10)
 }
 
-// sizeOf returns the tensor's bytes: rows of whole blocks.
+// sizeOf returns the tensor's bytes: rows of whole blocks. An error goes on after
+// the tensor's name.
 func sizeOf(t Tensor) (int64, error) {
 	typ, ok := blockTypes[t.Type]
 	if !ok {
-		return 0, fmt.Errorf("gguf: tensor %q has the unknown type %d: %w", t.Name, t.Type, ErrFormat)
+		return 0, fmt.Errorf("has the unknown type %d", t.Type)
 	}
 	elements := uint64(1)
 	for _, d := range t.Dims {
 		over, n := bits.Mul64(elements, d)
 		if over != 0 || n > 1<<56 || d == 0 {
-			return 0, fmt.Errorf("gguf: tensor %q has impossible dimensions %v: %w", t.Name, t.Dims, ErrFormat)
+			return 0, fmt.Errorf("has impossible dimensions %v", t.Dims)
 		}
 		elements = n
 	}
 	if t.Dims[0]%typ.block != 0 {
-		return 0, fmt.Errorf("gguf: tensor %q has rows of %d values, no multiple of %s's %d: %w", t.Name, t.Dims[0], typ.name, typ.block, ErrFormat)
+		return 0, fmt.Errorf("has rows of %d values, no multiple of %s's %d", t.Dims[0], typ.name, typ.block)
 	}
 	over, size := bits.Mul64(elements/typ.block, typ.bytes)
 	if over != 0 || size > 1<<60 {
-		return 0, fmt.Errorf("gguf: tensor %q is too large: %w", t.Name, ErrFormat)
+		return 0, errors.New("is too large")
 	}
 	return int64(size), nil
 }
