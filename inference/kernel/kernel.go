@@ -66,9 +66,6 @@ func (m *Matrix) panel(p int) []byte {
 	return m.data[p*size:][:size]
 }
 
-// maxColumns is how many columns are multiplied in one pass over a panel.
-const maxColumns = 8
-
 // Mul sets dst to the panel p of W·x: 32 outputs, those behind the last row are
 // of zero weights. x has the form that KindFor names.
 func (m *Matrix) Mul(dst []float32, p int, x *Act) {
@@ -82,29 +79,36 @@ func (m *Matrix) Mul(dst []float32, p int, x *Act) {
 // W·x. The bits of a column do not depend on the others. The panel is read once
 // for four columns; it stays in the cache for the next four.
 func (m *Matrix) MulColumns(dst []float32, p int, x []Act) {
-	var out [maxColumns * PanelRows]float32
-	w, first := m.panel(p), p*PanelRows
-	rows := min(PanelRows, m.Rows-first)
-	for i := 0; i < len(x); {
-		n := m.group(len(x) - i)
+	if m.class == Plain {
+		m.mulColumnsPlain(dst, p, x)
+		return
+	}
+	var out [4 * PanelRows]float32
+	for w := m.panel(p); len(x) > 0; {
+		n := group(len(x))
 		clear(out[:n*PanelRows])
-		m.mulPanel(out[:n*PanelRows], w, x[i:i+n])
-		for c := range n {
-			copy(dst[(i+c)*m.Rows+first:][:rows], out[c*PanelRows:])
-		}
-		i += n
+		m.mulPanel(out[:n*PanelRows], w, x[:n])
+		m.store(dst, p, out[:n*PanelRows])
+		dst, x = dst[n*m.Rows:], x[n:]
 	}
 }
 
 // group is how many of n columns are taken at once.
-func (m *Matrix) group(n int) int {
+func group(n int) int {
 	switch {
-	case m.class != Fast:
-		return min(n, maxColumns)
 	case n >= 4:
 		return 4
 	case n >= 2:
 		return 2
 	}
 	return 1
+}
+
+// store copies the rows of panel p, without the padding, to where they are in dst.
+func (m *Matrix) store(dst []float32, p int, out []float32) {
+	first := p * PanelRows
+	rows := min(PanelRows, m.Rows-first)
+	for i := range len(out) / PanelRows {
+		copy(dst[i*m.Rows+first:][:rows], out[i*PanelRows:])
+	}
 }
