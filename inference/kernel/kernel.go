@@ -10,7 +10,8 @@
 //     the block's sum is exact (integers), then acc + float32(Σ)·(dw·dx), every
 //     operation rounded by itself, nothing fused. Types with minima first take
 //     them away: acc − float32(Σmin)·(dmin·dx).
-//   - A product of float weights adds value after value: acc + w·x, not fused.
+//   - A product of float weights, or of decoded ones, adds value after value:
+//     acc + w·x, not fused.
 //   - Softmax and norm sums have 16 partial sums (element i in number i mod 16)
 //     that are added 8, 4, 2 and 1 apart.
 //   - Attention runs over the dimension in order for scores and over the tokens in
@@ -18,6 +19,20 @@
 //
 // Rows lie in panels of 32, so that a vector register holds the same k of many
 // rows and nothing is ever summed across lanes.
+//
+// # Vector code
+//
+// The assembly is written by the generator in _asm (a module of its own): go generate
+// there or here. There are two paths, AVX-512 with VNNI and AVX2, chosen by what the
+// processor has; RBEE_CPU=avx2 or RBEE_CPU=generic, read once at start, keeps to less,
+// and -tags purego builds without. Tests compare every path with plain Go; they fail
+// for want of one that RBEE_REQUIRE_PATHS names.
+//
+// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what the
+// instructions multiply; the integer sum starts at minus that many Σx. Support lists
+// which types have a kernel. A new one needs: a layout in pack.go, its plain product
+// in matmul.go or integer.go, a tile in _asm, a case in panel_amd64.go and
+// panel256_amd64.go, and its class in support.go.
 package kernel
 
 import (

@@ -30,6 +30,23 @@ func TestPathsRequired(t *testing.T) {
 	}
 }
 
+func TestRestrict(t *testing.T) {
+	was := paths
+	defer func() { paths = was }()
+	tests := map[string][2]bool{ // whether avx512vnni and avx2 are on
+		"": {true, true}, "avx512vnni": {true, true}, "avx2": {false, true}, "generic": {false, false},
+	}
+	for name, want := range tests {
+		t.Setenv("RBEE_CPU", name)
+		if got := [2]bool{newPath("avx512vnni", true).on, newPath("avx2", true).on}; got != want {
+			t.Errorf("RBEE_CPU=%q: got %v, want %v", name, got, want)
+		}
+		if newPath("avx2", false).on {
+			t.Errorf("RBEE_CPU=%q turns on what the processor lacks", name)
+		}
+	}
+}
+
 func normal(r *rand.Rand, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
