@@ -3,6 +3,9 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"rbee/inference/quant"
 )
@@ -17,15 +20,65 @@ func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	}
 	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins()}
 	m.data = memory(m.Panels() * m.blocks() * m.blockSize())
-	rowBytes, each, size := t.RowBytes(k), t.BlockBytes(), m.blockSize()
-	pack := packerOf(t)
-	for r := range rows {
-		panel, row := m.panel(r/PanelRows), file[r*rowBytes:][:rowBytes]
-		for b := range m.blocks() {
-			pack(panel[b*size:][:size], r%PanelRows, row[b*each:][:each])
+	m.pack(file)
+	return m, nil
+}
+
+// pack fills the panels, several at a time.
+func (m *Matrix) pack(file []byte) {
+	var next atomic.Int64
+	work := func() {
+		for {
+			p := int(next.Add(1)) - 1
+			if p >= m.Panels() {
+				return
+			}
+			m.packPanel(file, p)
 		}
 	}
-	return m, nil
+	const worth = 1 << 20 // bytes for which a goroutine is started
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0)-1, len(file)/worth) {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+}
+
+// packPanel packs block after block, so that what is written stays in the cache.
+func (m *Matrix) packPanel(file []byte, p int) {
+	rowBytes, each, size := m.Type.RowBytes(m.K), m.Type.BlockBytes(), m.blockSize()
+	panel, rows := m.panel(p), file[p*PanelRows*rowBytes:]
+	n := min(PanelRows, m.Rows-p*PanelRows)
+	if m.Type.Block() == 1 {
+		transpose(panel, rows, n, m.K, each)
+		return
+	}
+	pack := packerOf(m.Type)
+	for b := range m.blocks() {
+		block := panel[b*size:][:size]
+		for r := range n {
+			pack(block, r, rows[r*rowBytes+b*each:][:each])
+		}
+	}
+}
+
+// transpose turns n rows of k values of 2 or 4 bytes into a panel.
+func transpose(panel, rows []byte, n, k, size int) {
+	const tile = 16 // values of a row at a time
+	for from := 0; from < k; from += tile {
+		for r := range n {
+			src := rows[(r*k+from)*size:]
+			for i := range min(tile, k-from) {
+				dst := panel[((from+i)*PanelRows+r)*size:]
+				if size == 4 {
+					putWord(dst, word(src[4*i:]))
+				} else {
+					binary.LittleEndian.PutUint16(dst, binary.LittleEndian.Uint16(src[2*i:]))
+				}
+			}
+		}
+	}
 }
 
 // A packer writes one row's block into the panel's block.
@@ -33,10 +86,6 @@ type packer func(dst []byte, row int, src []byte)
 
 func packerOf(t quant.Type) packer {
 	switch t {
-	case quant.F32:
-		return packWords
-	case quant.F16, quant.BF16:
-		return packHalves
 	case quant.Q40, quant.IQ4NL:
 		return packQ40
 	case quant.Q41:
@@ -74,9 +123,6 @@ func dword(dst []byte, base, i, row int, v uint32) {
 }
 
 func word(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
-
-func packWords(dst []byte, row int, src []byte)  { copy(dst[4*row:], src[:4]) }
-func packHalves(dst []byte, row int, src []byte) { copy(dst[2*row:], src[:2]) }
 
 // packQ40: dword i has k 4i… in the low nibbles and k 16+4i… in the high ones,
 // then the scales.
@@ -124,8 +170,9 @@ func packFives(dst []byte, row int, src []byte, high uint32) {
 		dword(dst, 0, i, row, word(src[4*i:]))
 	}
 	fifth := uint32(0)
-	for k := range 32 { // the half is k/16, the dword k/4%4, the byte k%4
-		fifth |= high >> k & 1 << (8*(k%4) + 2*(k/4%4) + k/16)
+	for m := range 8 { // four bits at a time, one to each byte
+		four := high >> (4 * m) & 15
+		fifth |= four * 0x00204081 & ones << (2*(m%4) + m/4)
 	}
 	dword(dst, 512, 0, row, fifth)
 }
@@ -153,8 +200,8 @@ func packQ5K(dst []byte, row int, src []byte) {
 	for s := range 8 {
 		packNibbles(dst[512+640*s:], row, src[48+32*(s/2):], s)
 		fifth := uint32(0)
-		for k := range 32 {
-			fifth |= uint32(src[16+k]) >> s & 1 << (8*(k%4) + 2*(k/4%4) + k/16)
+		for m := range 8 {
+			fifth |= word(src[16+4*m:]) >> s & ones << (2*(m%4) + m/4)
 		}
 		dword(dst, 512+640*s+512, 0, row, fifth)
 	}

@@ -51,3 +51,27 @@ func TestUnpackRow(t *testing.T) {
 		}
 	}
 }
+
+// A large matrix, which is packed by several threads, is made of the same panels.
+func TestPackLarge(t *testing.T) {
+	const rows, k = 1000, 1024
+	r := rand.New(rand.NewPCG(23, 24))
+	for _, typ := range []quant.Type{quant.F32, quant.BF16, quant.Q80} {
+		file := blocks(typ, rows, k, r)
+		m, err := Pack(typ, file, rows, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range m.Panels() {
+			n := min(PanelRows, rows-p*PanelRows)
+			size := typ.RowBytes(k)
+			one, err := Pack(typ, file[p*PanelRows*size:][:n*size], n, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(one.panel(0), m.panel(p)) {
+				t.Errorf("%v: panel %d differs from one packed alone", typ, p)
+			}
+		}
+	}
+}
