@@ -12,14 +12,24 @@ import (
 // eachPath runs f with every vector path of this processor, one at a time. A path
 // that RBEE_REQUIRE_PATHS names must be there.
 func eachPath(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
 	for _, name := range PathNames() {
 		if HasPath(name) {
-			t.Run(name, func(t *testing.T) {
-				defer UsePath(name)()
-				f(t)
-			})
+			withPath(t, name, f)
 		}
 	}
+}
+
+// withPath is no subtest, so that fuzz tests can use it.
+func withPath(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	defer UsePath(name)()
+	defer func() {
+		if t.Failed() {
+			t.Logf("on path %s", name)
+		}
+	}()
+	f(t)
 }
 
 func TestPathsRequired(t *testing.T) {
