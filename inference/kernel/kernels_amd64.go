@@ -493,3 +493,18 @@ func quantize256AVX2(dst *byte, x *float32, top float32)
 //
 //go:noescape
 func maxAbsAVX2(x *float32, n int) uint32
+
+// maxAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func maxAVX2(x *float32, lanes *[16]float32, n int)
+
+// addAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func addAVX2(dst *float32, x *float32, n int)
+
+// ropePairsAVX2 turns n values, a positive multiple of 8.
+//
+//go:noescape
+func ropePairsAVX2(x *float32, turn *float32, n int)

@@ -32414,3 +32414,77 @@ loop:
 	VZEROUPPER
 	MOVL         AX, ret+16(FP)
 	RET
+
+// func maxAVX2(x *float32, lanes *[16]float32, n int)
+// Requires: AVX, AVX2
+TEXT ·maxAVX2(SB), NOSPLIT, $0-24
+	MOVQ    x+0(FP), AX
+	MOVQ    lanes+8(FP), CX
+	MOVQ    n+16(FP), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+
+loop:
+	VMOVUPS (AX), Y4
+	VMAXPS  Y4, Y0, Y0
+	VCMPPS  $0x03, Y4, Y4, Y4
+	VORPS   Y4, Y2, Y2
+	VMOVUPS 32(AX), Y4
+	VMAXPS  Y4, Y1, Y1
+	VCMPPS  $0x03, Y4, Y4, Y4
+	VORPS   Y4, Y3, Y3
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JG      loop
+	VORPS   Y2, Y0, Y0
+	VMOVUPS Y0, (CX)
+	VORPS   Y3, Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	VZEROUPPER
+	RET
+
+// func addAVX2(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS (AX), Y0
+	VADDPS  (CX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(AX), Y0
+	VADDPS  32(CX), Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x10, DX
+	JG      loop
+	VZEROUPPER
+	RET
+
+// func ropePairsAVX2(x *float32, turn *float32, n int)
+// Requires: AVX
+TEXT ·ropePairsAVX2(SB), NOSPLIT, $0-24
+	MOVQ x+0(FP), AX
+	MOVQ turn+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS   (AX), Y0
+	VMOVSLDUP (CX), Y2
+	VMOVSHDUP (CX), Y3
+	VPERMILPS $0xb1, Y0, Y1
+	VMULPS    Y2, Y0, Y0
+	VMULPS    Y3, Y1, Y1
+	VADDSUBPS Y1, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x08, DX
+	JG        loop
+	VZEROUPPER
+	RET
