@@ -11,13 +11,12 @@ type ProductClass int
 
 // The classes.
 const (
-	Plain   ProductClass = iota // decoded to float32 and multiplied like F32
-	Integer                     // integers, in plain Go only; no type at present
-	Fast                        // a kernel of its own, in vector instructions where the processor has them
+	Plain ProductClass = iota // decoded to float32 block by block, then multiplied like F32
+	Fast                      // a kernel of its own, in vector instructions where the processor has them
 )
 
-// String is the class in one word: "plain", "integer" or "fast".
-func (c ProductClass) String() string { return [...]string{"plain", "integer", "fast"}[c] }
+// String is the class in one word: "plain" or "fast".
+func (c ProductClass) String() string { return [...]string{"plain", "fast"}[c] }
 
 // ClassOf returns the class of a type.
 func ClassOf(t quant.Type) ProductClass {
