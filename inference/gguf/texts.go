@@ -1,6 +1,9 @@
 package gguf
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Texts is an array of texts that lie one behind the other in one block of
 // memory, as they do in a file: a vocabulary without a string header for each
@@ -40,7 +43,7 @@ func (f *File) Texts(key string) (Texts, bool) {
 	spans := make([]span, v.count)
 	at := v.start
 	for i := range spans {
-		n := le64(f.data[at:])
+		n := binary.LittleEndian.Uint64(f.data[at:])
 		spans[i] = span{uint32(at + 8 - v.start), uint32(at + 8 - v.start + int(n))}
 		at += 8 + int(n)
 	}
@@ -50,13 +53,6 @@ func (f *File) Texts(key string) (Texts, bool) {
 	return Texts{string(f.data[v.start:at]), spans}, true
 }
 
-func le64(b []byte) (n uint64) {
-	for i, c := range b[:8] {
-		n |= uint64(c) << (8 * i)
-	}
-	return n
-}
-
 // Bytes returns a copy of the array of 8-bit integers at key.
 func (f *File) Bytes(key string) ([]byte, bool) {
 	v := f.values[key]
@@ -64,4 +60,17 @@ func (f *File) Bytes(key string) ([]byte, bool) {
 		return nil, false
 	}
 	return append([]byte(nil), f.data[v.start:][:v.count]...), true
+}
+
+// Int32s returns the array of 32-bit integers at key.
+func (f *File) Int32s(key string) ([]int32, bool) {
+	v := f.values[key]
+	if v.kind != kindArray || v.item != kindInt32 && v.item != kindUint32 {
+		return nil, false
+	}
+	all := make([]int32, v.count)
+	for i := range all {
+		all[i] = int32(binary.LittleEndian.Uint32(f.data[v.start+4*i:]))
+	}
+	return all, true
 }

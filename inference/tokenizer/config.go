@@ -83,8 +83,7 @@ func readConfig(f *gguf.File) (Config, error) {
 	if err := readSpecial(f, &c); err != nil {
 		return c, err
 	}
-	readFlags(f, &c)
-	return c, nil
+	return c, readFlags(f, &c)
 }
 
 // readArrays reads what there is one of for each token or merge.
@@ -111,14 +110,9 @@ func readArrays(f *gguf.File, c *Config) error {
 		}
 	}
 	err = errors.Join(err, wrong("scores", "numbers", ok))
-	types, ok := f.Ints(prefix + "token_type")
-	if c.Types = make([]int32, len(types)); ok {
-		for i, t := range types {
-			c.Types[i] = int32(min(max(t, math.MinInt32), math.MaxInt32))
-		}
-	}
+	c.Types, ok = f.Int32s(prefix + "token_type")
 	if f.Has(prefix+"merges") || c.Pre == "kimi-k2" || !bytePairs(c.Model) {
-		return errors.Join(err, wrong("token_type", "numbers", ok))
+		return errors.Join(err, wrong("token_type", "32-bit numbers", ok))
 	}
 	return errors.Join(err, errors.New("tokenizer: tokenizer.ggml.merges is missing"))
 }
@@ -149,6 +143,8 @@ func readSpecial(f *gguf.File, c *Config) error {
 		switch {
 		case !f.Has(key):
 			continue
+		case !numeric(f, key):
+			return fmt.Errorf("tokenizer: %s is no number", key)
 		case !ok || n == math.MaxUint32:
 			delete(c.Special, name) // -1
 			continue
@@ -163,15 +159,21 @@ func readSpecial(f *gguf.File, c *Config) error {
 	return nil
 }
 
+func numeric(f *gguf.File, key string) bool { _, ok := f.Float(key); return ok }
+
 // normal tells whether a token is there and just text.
 func (c *Config) normal(id int) bool {
 	return id < c.Tokens.Len() && (id >= len(c.Types) || c.Types[id] == Normal)
 }
 
-func readFlags(f *gguf.File, c *Config) {
+func readFlags(f *gguf.File, c *Config) error {
+	var err error
 	flag := func(key string, fallback bool) bool {
 		if v, ok := f.Bool(prefix + key); ok {
 			return v
+		}
+		if f.Has(prefix + key) {
+			err = fmt.Errorf("tokenizer: tokenizer.ggml.%s is no truth value", key)
 		}
 		return fallback
 	}
@@ -186,6 +188,7 @@ func readFlags(f *gguf.File, c *Config) {
 	c.RemoveExtraSpaces = flag("remove_extra_whitespaces", false)
 	c.Lowercase = flag("normalizer.lowercase", !(bpe && c.Pre == "whitespace"))
 	c.StripAccents = flag("normalizer.strip_accents", c.Lowercase)
+	return err
 }
 
 // known refuses the models that are not.

@@ -1,9 +1,10 @@
 package tokenizer
 
 import (
-	"bytes"
+	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rbee/inference/gguf"
@@ -184,17 +185,15 @@ func hexByte(text string) (byte, bool) {
 	if len(text) != 6 || text[:3] != "<0x" || text[5] != '>' {
 		return 0, false
 	}
-	hi, lo := bytes.IndexByte(hexDigits, text[3]), bytes.IndexByte(hexDigits, text[4])
-	return byte(hi<<4 | lo), hi >= 0 && lo >= 0
+	b, err := strconv.ParseUint(text[3:5], 16, 8)
+	return byte(b), err == nil
 }
-
-var hexDigits = []byte("0123456789ABCDEF")
 
 // byteTokens are the tokens <0x00> to <0xFF>; where one is missing, the token
 // that is the byte itself, when bare is true, or None.
 func (v *vocab) byteTokens(bare bool) (ids [256]int32) {
 	for b := range ids {
-		ids[b] = v.find(string([]byte{'<', '0', 'x', hexDigits[b>>4], hexDigits[b&15], '>'}))
+		ids[b] = v.find(fmt.Sprintf("<0x%02X>", b))
 		if ids[b] == None && bare {
 			ids[b] = v.find(string([]byte{byte(b)}))
 		}
