@@ -102,7 +102,7 @@ func readArrays(f *gguf.File, c *Config) error {
 	err := wrong("merges", "texts", ok)
 	c.CharsMap, ok = f.Bytes(prefix + "precompiled_charsmap")
 	err = errors.Join(err, wrong("precompiled_charsmap", "bytes", ok))
-	if c.Scores, ok = f.Floats(prefix + "scores"); !ok {
+	if c.Scores, ok = f.Float32s(prefix + "scores"); !ok {
 		var whole []int64
 		whole, ok = f.Ints(prefix + "scores")
 		for _, n := range whole {

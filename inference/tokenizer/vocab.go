@@ -10,12 +10,12 @@ import (
 	"rbee/inference/gguf"
 )
 
-// An index finds texts by their hash. It is an open-addressed table of the upper
-// half of each text's hash and its number plus one, at most half full: it is
-// made in one pass, without a string being copied.
+// An index finds texts by their hash. It is an open-addressed table of their
+// numbers plus one, at most half full: it is made in one pass, without a string
+// being copied.
 type index struct {
 	seed  maphash.Seed
-	slots []uint64
+	slots []uint32
 }
 
 // newIndex makes an index of n things by their hashes. A thing whose hash says
@@ -25,7 +25,7 @@ func newIndex(n int, seed maphash.Seed, hash func(i int) (h uint64, ok bool)) in
 	for size < 2*n {
 		size *= 2
 	}
-	x := index{seed, make([]uint64, size)}
+	x := index{seed, make([]uint32, size)}
 	mask := uint64(size - 1)
 	for i := range n {
 		h, ok := hash(i)
@@ -36,7 +36,7 @@ func newIndex(n int, seed maphash.Seed, hash func(i int) (h uint64, ok bool)) in
 		for x.slots[at] != 0 {
 			at = (at + 1) & mask
 		}
-		x.slots[at] = h&^0xffffffff | uint64(i+1)
+		x.slots[at] = uint32(i + 1)
 	}
 	return x
 }
@@ -45,10 +45,8 @@ func newIndex(n int, seed maphash.Seed, hash func(i int) (h uint64, ok bool)) in
 func (x *index) find(h uint64, is func(i int) bool) int32 {
 	mask := uint64(len(x.slots) - 1)
 	for at := h & mask; x.slots[at] != 0; at = (at + 1) & mask {
-		if s := x.slots[at]; s&^0xffffffff == h&^0xffffffff {
-			if i := int(uint32(s)) - 1; is(i) {
-				return int32(i)
-			}
+		if i := int(x.slots[at]) - 1; is(i) {
+			return int32(i)
 		}
 	}
 	return None
