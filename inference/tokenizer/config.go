@@ -57,6 +57,8 @@ var defaults = map[string]map[string]int32{
 	"gpt2":  {"bos": 11, "eos": 11},
 }
 
+var errEmpty = errors.New("tokenizer: tokenizer.ggml.tokens: the vocabulary is empty")
+
 const prefix = "tokenizer.ggml."
 
 // FromGGUF makes the tokenizer of a model file. It does not need the file any more.
@@ -91,6 +93,9 @@ func readArrays(f *gguf.File, c *Config) error {
 	var ok bool
 	if c.Tokens, ok = f.Texts(prefix + "tokens"); !ok {
 		return errors.New("tokenizer: tokenizer.ggml.tokens is missing or no array of texts")
+	}
+	if c.Tokens.Len() == 0 {
+		return errEmpty
 	}
 	wrong := func(key, want string, ok bool) error {
 		if ok || !f.Has(prefix+key) {
@@ -210,7 +215,7 @@ func (c *Config) check() error {
 	n := c.Tokens.Len()
 	switch {
 	case n == 0:
-		return errors.New("tokenizer: tokenizer.ggml.tokens: the vocabulary is empty")
+		return errEmpty
 	case len(c.Types) != 0 && len(c.Types) != n:
 		return fmt.Errorf("tokenizer: tokenizer.ggml.token_type: %d types for %d tokens", len(c.Types), n)
 	case c.Model == "bert" && (c.id("bos") == None || c.id("seperator") == None):
