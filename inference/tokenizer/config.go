@@ -18,7 +18,7 @@ type Config struct {
 	Merges gguf.Texts // of BPE: "left right", the first is merged first
 
 	// Special are the ids of special tokens by their key's name: bos, eos, eot,
-	// eom, unknown, seperator (as GGUF spells it), fim_pre, fim_suf, fim_mid,
+	// eom, unknown, the separator, fim_pre, fim_suf, fim_mid,
 	// fim_pad, fim_rep, fim_sep.
 	Special        map[string]int32
 	AddBOS, AddEOS bool
@@ -39,9 +39,12 @@ func (c *Config) id(name string) int32 {
 	return None
 }
 
+// separator is the name of the token that ends a text, as GGUF spells it.
+const separator = "seperator" //nolint:misspell // it is in every file
+
 // keys are the names of special tokens; the older keys of three come last.
 var keys = []string{
-	"bos", "eos", "eot", "eom", "unknown", "seperator", "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
+	"bos", "eos", "eot", "eom", "unknown", separator, "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
 	"prefix", "suffix", "middle",
 }
 
@@ -52,7 +55,7 @@ var olderKeys = map[string]string{"prefix": "fim_pre", "suffix": "fim_suf", "mid
 // first Falcon alone: New wants it to be no Normal one.
 var defaults = map[string]map[string]int32{
 	"llama": {"bos": 1, "eos": 2, "unknown": 0},
-	"bert":  {"bos": 101, "unknown": 100, "seperator": 102},
+	"bert":  {"bos": 101, "unknown": 100, separator: 102},
 	"t5":    {"eos": 1, "unknown": 2},
 	"gpt2":  {"bos": 11, "eos": 11},
 }
@@ -191,7 +194,7 @@ func readFlags(f *gguf.File, c *Config) error {
 	}
 	c.AddSpacePrefix = flag("add_space_prefix", c.Model == "llama")
 	c.RemoveExtraSpaces = flag("remove_extra_whitespaces", false)
-	c.Lowercase = flag("normalizer.lowercase", !(bpe && c.Pre == "whitespace"))
+	c.Lowercase = flag("normalizer.lowercase", !bpe || c.Pre != "whitespace")
 	c.StripAccents = flag("normalizer.strip_accents", c.Lowercase)
 	return err
 }
@@ -218,8 +221,8 @@ func (c *Config) check() error {
 		return errEmpty
 	case len(c.Types) != 0 && len(c.Types) != n:
 		return fmt.Errorf("tokenizer: tokenizer.ggml.token_type: %d types for %d tokens", len(c.Types), n)
-	case c.Model == "bert" && (c.id("bos") == None || c.id("seperator") == None):
-		return errors.New("tokenizer: tokenizer.ggml.bos_token_id or seperator_token_id is missing: WordPiece needs both")
+	case c.Model == "bert" && (c.id("bos") == None || c.id(separator) == None):
+		return errors.New("tokenizer: tokenizer.ggml.bos_token_id or " + separator + "_token_id is missing: WordPiece needs both")
 	case c.Model == "t5" && c.id("unknown") == None:
 		return errors.New("tokenizer: tokenizer.ggml.unknown_token_id is missing: a unigram model needs it")
 	}

@@ -92,7 +92,7 @@ func smallMap() []byte {
 	put := func(i int, n uint32) { binary.LittleEndian.PutUint32(nodes[4*i:], n) }
 	put(0, 128<<10)              // the root's children begin at 128
 	put(128^'A', 1<<8|1<<10|'A') // a leaf, its text's number one away
-	put(128^'A'^1, 1<<31|0)
+	put(128^'A'^1, 1<<31)
 	return slices.Concat(binary.LittleEndian.AppendUint32(nil, uint32(len(nodes))), nodes, []byte("a\x00"))
 }
 
@@ -109,7 +109,7 @@ func small(model string) header {
 	case "gemma4", "whitespace":
 		h["pre"], h["merges"] = "whitespace", []string{"a b", "▁ a"}
 	case "bert":
-		h["seperator_token_id"] = uint32(2)
+		h[separator+"_token_id"] = uint32(2)
 	case "t5":
 		h["precompiled_charsmap"] = smallMap()
 	}
@@ -170,7 +170,7 @@ func TestRefusedFile(t *testing.T) {
 		"charsmap open":      {"t5", "precompiled_charsmap", smallMap()[:4+1024+1], "tokenizer.ggml.precompiled_charsmap"},
 		"charsmap long":      {"t5", "precompiled_charsmap", slices.Concat(smallMap(), make([]byte, 0), bytes.Repeat([]byte("a"), 2000), []byte{0}), "becomes 2000 bytes"},
 		"charsmap, no bytes": {"t5", "precompiled_charsmap", []int32{1}, "tokenizer.ggml.precompiled_charsmap"},
-		"no separator":       {"bert", "seperator_token_id", nil, "seperator_token_id"},
+		"no separator":       {"bert", separator + "_token_id", nil, separator + "_token_id is missing"},
 	}
 	for name, tt := range tests {
 		h := small(tt.model)

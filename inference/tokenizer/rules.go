@@ -54,7 +54,7 @@ func (p pattern) next(s *scan, i int) int {
 		return end
 	}
 	if s.is(i, num) {
-		return all(num, p.numbers)(s, i)
+		return numbers(p.numbers)(s, i)
 	}
 	lead := i
 	if s.rune(i) == ' ' {
@@ -119,8 +119,8 @@ func run(letters class) next {
 //
 //	[^\r\n\p{L}\p{N}]?U*L+C|[^\r\n\p{L}\p{N}]?U+L*C
 func cased(letters class, short bool) next {
-	upper := func(s *scan, i int) bool { return s.is(i, letters) && !('a' <= s.runes[i] && s.runes[i] <= 'z') }
-	lower := func(s *scan, i int) bool { return s.is(i, letters) && !('A' <= s.runes[i] && s.runes[i] <= 'Z') }
+	upper := func(s *scan, i int) bool { return s.is(i, letters) && (s.runes[i] < 'a' || s.runes[i] > 'z') }
+	lower := func(s *scan, i int) bool { return s.is(i, letters) && (s.runes[i] < 'A' || s.runes[i] > 'Z') }
 	first := func(s *scan, i int) int { // U*L+
 		u := i
 		for upper(s, u) {

@@ -104,7 +104,8 @@ func base(r rune) rune {
 // chinese tells whether a character is a word of its own, as in Hugging Face's
 // library, where one block begins too late.
 func chinese(r rune) bool {
-	return han(r) && !(r >= 0x2b820 && r <= 0x2b91f) && !(r >= 0x2ceb0 && r <= 0x2ebef)
+	missing := r >= 0x2b820 && r <= 0x2b91f || r >= 0x2ceb0 && r <= 0x2ebef
+	return han(r) && !missing
 }
 
 func (p *wpm) piece(text string) []byte { return (*spm)(nil).piece(text) }
