@@ -9,14 +9,15 @@ import (
 
 // A pre is what a pre-tokenizer's name stands for.
 type pre struct {
-	names string // separated by spaces
-	steps func() []step
-	whole bool // a word that is a token is not taken apart
-	bos   bool // BOS is put in front when the file does not say
-	raw   bool // words are written as they are, not byte by byte
-	meta  bool // a space is written ▁
-	feeds bool // a word of line feeds that is a token is not taken apart
-	noBOS bool // there is no BOS when the file does not name one
+	names  string // separated by spaces
+	steps  func() []step
+	whole  bool // a word that is a token is not taken apart
+	bos    bool // BOS is put in front when the file does not say
+	raw    bool // words are written as they are, not byte by byte
+	meta   bool // a space is written ▁
+	feeds  bool // a word of line feeds that is a token is not taken apart
+	marked bool // every word begins with ▁
+	noBOS  bool // there is no BOS when the file does not name one
 }
 
 // The sets that splits without categories are made of.
@@ -81,7 +82,7 @@ var pres = []pre{
 	{names: "superbpe", steps: one(each(numbers(0)), thousands)},
 	{names: "whitespace", steps: one(each(func(s *scan, i int) int { return s.whileNot(i, blank) })), raw: true},
 	{names: "gemma4 granite-embed-multi-311m", steps: one(feeds), raw: true, meta: true, feeds: true, bos: true},
-	{names: "mmbert", steps: one(feeds), raw: true, meta: true, feeds: true},
+	{names: "mmbert", steps: one(feeds), raw: true, meta: true, feeds: true, marked: true},
 	{names: "sarvam-moe", steps: one(feeds), raw: true, meta: true},
 }
 

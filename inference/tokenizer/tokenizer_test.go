@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -231,6 +232,28 @@ func TestLong(t *testing.T) {
 				t.Errorf("%s: half a megabyte of %q did not come back", name, part)
 			}
 		}
+	}
+}
+
+// A tokenizer is used by many at once.
+func TestAtOnce(t *testing.T) {
+	var in texts
+	read(t, "strings.json", &in)
+	for _, name := range []string{"spm-llama", "bpe-gpt-4o", "ugm-t5", "wpm-bert"} {
+		var g golden
+		read(t, name+".json", &g)
+		tok := open(t, name)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for i, text := range in.Texts {
+					if ids := tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true}); !slices.Equal(ids, g.IDsSpecial[i]) {
+						t.Errorf("%s: text %q: got %v, want %v", name, text, ids, g.IDsSpecial[i])
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

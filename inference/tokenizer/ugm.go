@@ -183,7 +183,7 @@ func (p *ugm) prefixOf(in []byte) (part []byte, n int) {
 	return in[:n], n
 }
 
-func (p *ugm) piece(text string) []byte { return (*spm)(nil).piece(text) }
+func (p *ugm) piece(text string) []byte { return unspaced(text) }
 
 // A charmap is SentencePiece's precompiled map of characters: a tree in a double
 // array, whose leaves point to texts that end with a zero.

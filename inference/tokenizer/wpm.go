@@ -108,7 +108,7 @@ func chinese(r rune) bool {
 	return han(r) && !missing
 }
 
-func (p *wpm) piece(text string) []byte { return (*spm)(nil).piece(text) }
+func (p *wpm) piece(text string) []byte { return unspaced(text) }
 
 // clean takes away the spaces that were put between words and signs.
 func clean(text []byte) []byte {
