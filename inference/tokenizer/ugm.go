@@ -112,7 +112,8 @@ func (p *ugm) search(w *ugmWork) {
 				*a = arrival{id, int32(at), here + score}
 			}
 		}
-		p.tokens.walk(w.text[at:], func(id int32, n int) {
+		p.tokens.walk(w.text[at:], func(k, n int) {
+			id := p.tokens.ids[k]
 			whole = whole || n == size
 			if p.v.attrs[id]&userDefined != 0 {
 				arrive(id, n, 0)
@@ -170,7 +171,7 @@ var replacement = []byte("\ufffd")
 
 // prefixOf returns what the beginning of a text is mapped to, and how much of it.
 func (p *ugm) prefixOf(in []byte) (part []byte, n int) {
-	if n = p.defined.walk(in, func(int32, int) {}); n > 0 {
+	if n = p.defined.walk(in, func(int, int) {}); n > 0 {
 		return in[:n], n // as much as the beginning of a token, as llama.cpp does
 	}
 	if part, n = p.charmap.match(in); n > 0 {

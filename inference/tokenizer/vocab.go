@@ -131,9 +131,9 @@ func newSorted(v *vocab, keep func(attr) bool) *sorted {
 	return s
 }
 
-// walk calls found for each token that text begins with, the shortest first. It
-// returns how many bytes of text are the beginning of any token at all.
-func (s *sorted) walk(text []byte, found func(id int32, size int)) int {
+// walk calls found for each token that text begins with, the shortest first: with
+// its place in ids, and its size in bytes. It returns how many bytes of text are the beginning of any token at all.
+func (s *sorted) walk(text []byte, found func(k, size int)) int {
 	if len(text) == 0 {
 		return 0
 	}
@@ -141,7 +141,7 @@ func (s *sorted) walk(text []byte, found func(id int32, size int)) int {
 	for depth := 1; lo < hi; depth++ {
 		first := s.v.text(s.ids[lo])
 		if len(first) == depth {
-			found(s.ids[lo], depth)
+			found(lo, depth)
 			for lo < hi && len(s.v.text(s.ids[lo])) == depth {
 				lo++ // equal texts stand together
 			}

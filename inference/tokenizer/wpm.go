@@ -75,7 +75,7 @@ func (p *wpm) word(ids []int32, word []byte) []int32 {
 	start := len(ids)
 	for len(word) > 0 {
 		id, size := None, 0
-		p.tokens.walk(word, func(i int32, n int) { id, size = i, n }) // the longest comes last
+		p.tokens.walk(word, func(k, n int) { id, size = p.tokens.ids[k], n }) // the longest comes last
 		if id == None {
 			ids = ids[:start]
 			break
