@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"rbee/inference/chat"
+	"rbee/inference/device"
 	"rbee/inference/device/cpu"
 	"rbee/inference/embedded"
 	"rbee/inference/gguf"
@@ -59,7 +60,7 @@ type Progress = model.Progress
 type Engine struct {
 	info  Info
 	file  *gguf.File
-	dev   *cpu.Device
+	dev   device.Device
 	model *model.Model // used by Run alone
 	tok   *tokenizer.Tokenizer
 	tmpl  template
@@ -129,12 +130,16 @@ func load(ctx context.Context, f *gguf.File, o Options, progress func(Progress))
 	if _, err := model.ReadConfig(f); err != nil { // before anything is read
 		return nil, err
 	}
+	return loadOn(ctx, cpu.Open(max(o.Threads, 1), o.Hardware), f, o, progress)
+}
+
+// loadOn loads a model onto a device, which is the engine's from then on.
+func loadOn(ctx context.Context, dev device.Device, f *gguf.File, o Options, progress func(Progress)) (*Engine, error) {
 	tok, err := tokenizer.FromGGUF(f)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, dev.Close())
 	}
 	o.Slots = max(o.Slots, 1)
-	dev := cpu.Open(max(o.Threads, 1), o.Hardware)
 	m, err := model.Load(ctx, f, dev, model.Options{ContextLength: o.ContextLength, Slots: o.Slots}, progress)
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())

@@ -41,6 +41,7 @@ type Matrix struct {
 
 	class ProductClass
 	kind  ActKind
+	mins  bool
 	data  []byte
 }
 

@@ -17,25 +17,50 @@ func blocks(t quant.Type, rows, k int, r *rand.Rand) []byte {
 	for i := range b {
 		b[i] = byte(r.Uint32())
 	}
-	half := func(at int) {
-		binary.LittleEndian.PutUint16(b[at:], quant.ToHalf(float32(r.NormFloat64())*0.01))
-	}
 	for at := 0; at < len(b); at += t.BlockBytes() {
-		switch t {
+		switch block := b[at:]; t {
 		case quant.F32:
-			binary.LittleEndian.PutUint32(b[at:], math.Float32bits(float32(r.NormFloat64())))
+			binary.LittleEndian.PutUint32(block, math.Float32bits(float32(r.NormFloat64())))
 		case quant.BF16:
-			binary.LittleEndian.PutUint16(b[at:], uint16(math.Float32bits(float32(r.NormFloat64()))>>16))
-		case quant.Q4K, quant.Q5K:
-			half(at)
-			half(at + 2)
-		case quant.Q6K:
-			half(at + 208)
+			binary.LittleEndian.PutUint16(block, uint16(math.Float32bits(float32(r.NormFloat64()))>>16))
 		default:
-			half(at)
+			scaleBlock(t, block, func() float32 { return float32(r.NormFloat64()) * 0.01 })
 		}
 	}
 	return b
+}
+
+// scaleBlock sets the scales that all values of a block share.
+func scaleBlock(t quant.Type, b []byte, scale func() float32) {
+	at := []int{0}
+	switch t {
+	case quant.Q41, quant.Q51, quant.Q4K, quant.Q5K:
+		at = []int{0, 2}
+	case quant.Q2K:
+		at = []int{80, 82}
+	case quant.Q3K:
+		at = []int{108}
+	case quant.Q6K:
+		at = []int{208}
+	case quant.TQ10:
+		at = []int{52}
+	case quant.TQ20:
+		at = []int{64}
+	case quant.NVFP4:
+		return
+	case quant.MXFP4:
+		b[0] = 110 + b[0]%16
+		return
+	case quant.IQ1M: // four bits each on top of the others
+		h := quant.ToHalf(scale())
+		for i := range 4 {
+			b[49+2*i] = b[49+2*i]&15 | byte(h>>(4*i)&15<<4)
+		}
+		return
+	}
+	for _, i := range at {
+		binary.LittleEndian.PutUint16(b[i:], quant.ToHalf(scale()))
+	}
 }
 
 var types = quant.Types()

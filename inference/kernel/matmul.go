@@ -10,8 +10,12 @@ import (
 
 // mulGeneric is mulPanel in plain Go, for any number of columns.
 func (m *Matrix) mulGeneric(out []float32, w []byte, x []Act) {
-	if m.class == Plain {
+	switch m.class {
+	case Plain:
 		m.mulPlain(out, w, x)
+		return
+	case Integer:
+		m.mulInteger(out, w, x)
 		return
 	}
 	for i := range x {

@@ -15,7 +15,7 @@ func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	if rows <= 0 || k <= 0 || k%t.Block() != 0 || len(file) != rows*t.RowBytes(k) {
 		return nil, fmt.Errorf("kernel: a %v tensor (%d, %d) of %d bytes", t, rows, k, len(file))
 	}
-	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t)}
+	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins()}
 	m.data = memory(m.Panels() * m.blocks() * m.blockSize())
 	rowBytes, each, size := t.RowBytes(k), t.BlockBytes(), m.blockSize()
 	pack := packerOf(t)

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"rbee/inference/quant"
 )
 
 // eachPath runs f with every vector path of this processor, one at a time. A path
@@ -118,7 +116,7 @@ func TestPathsMultiplyExtremes(t *testing.T) {
 				file[i] = fill
 			}
 			for at := 0; at < len(file); at += typ.BlockBytes() {
-				scaleBlock(typ, file[at:], 1)
+				scaleBlock(typ, file[at:], func() float32 { return 1 })
 			}
 			m, err := Pack(typ, file, rows, k)
 			if err != nil {
@@ -136,21 +134,6 @@ func TestPathsMultiplyExtremes(t *testing.T) {
 			}
 			mulAlike(t, m, cols)
 		}
-	}
-}
-
-// scaleBlock sets the float16 scales of a block.
-func scaleBlock(typ quant.Type, b []byte, v float32) {
-	h := quant.ToHalf(v)
-	set := func(at int) { b[at], b[at+1] = byte(h), byte(h>>8) }
-	switch typ {
-	case quant.Q4K, quant.Q5K:
-		set(0)
-		set(2)
-	case quant.Q6K:
-		set(208)
-	default:
-		set(0)
 	}
 }
 

@@ -24,6 +24,8 @@ func ClassOf(t quant.Type) ProductClass {
 	switch t {
 	case quant.F32, quant.F16, quant.BF16, quant.Q40, quant.Q50, quant.Q80, quant.Q4K, quant.Q5K, quant.Q6K:
 		return Fast
+	case quant.Q41, quant.Q51, quant.Q2K, quant.Q3K, quant.IQ4NL, quant.IQ4XS, quant.MXFP4:
+		return Integer
 	}
 	return Plain
 }

@@ -18,15 +18,34 @@ type Type uint32
 
 // The types that can be decoded.
 const (
-	F32  Type = 0
-	F16  Type = 1
-	Q40  Type = 2
-	Q50  Type = 6
-	Q80  Type = 8
-	Q4K  Type = 12
-	Q5K  Type = 13
-	Q6K  Type = 14
-	BF16 Type = 30
+	F32    Type = 0
+	F16    Type = 1
+	Q40    Type = 2
+	Q41    Type = 3
+	Q50    Type = 6
+	Q51    Type = 7
+	Q80    Type = 8
+	Q2K    Type = 10
+	Q3K    Type = 11
+	Q4K    Type = 12
+	Q5K    Type = 13
+	Q6K    Type = 14
+	IQ2XXS Type = 16
+	IQ2XS  Type = 17
+	IQ3XXS Type = 18
+	IQ1S   Type = 19
+	IQ4NL  Type = 20
+	IQ3S   Type = 21
+	IQ2S   Type = 22
+	IQ4XS  Type = 23
+	IQ1M   Type = 29
+	BF16   Type = 30
+	TQ10   Type = 34
+	TQ20   Type = 35
+	MXFP4  Type = 39
+	NVFP4  Type = 40
+	Q10    Type = 41
+	Q20    Type = 42
 )
 
 // format says how a type is stored: block values in bytes bytes.
@@ -37,15 +56,34 @@ type format struct {
 }
 
 var formats = map[Type]format{
-	F32:  {"F32", 1, 4},
-	F16:  {"F16", 1, 2},
-	BF16: {"BF16", 1, 2},
-	Q40:  {"Q4_0", 32, q40Bytes},
-	Q50:  {"Q5_0", 32, q50Bytes},
-	Q80:  {"Q8_0", 32, q80Bytes},
-	Q4K:  {"Q4_K", 256, q4kBytes},
-	Q5K:  {"Q5_K", 256, q5kBytes},
-	Q6K:  {"Q6_K", 256, q6kBytes},
+	F32:    {"F32", 1, 4},
+	F16:    {"F16", 1, 2},
+	Q40:    {"Q4_0", 32, q40Bytes},
+	Q41:    {"Q4_1", 32, q41Bytes},
+	Q50:    {"Q5_0", 32, q50Bytes},
+	Q51:    {"Q5_1", 32, q51Bytes},
+	Q80:    {"Q8_0", 32, q80Bytes},
+	Q2K:    {"Q2_K", 256, q2kBytes},
+	Q3K:    {"Q3_K", 256, q3kBytes},
+	Q4K:    {"Q4_K", 256, q4kBytes},
+	Q5K:    {"Q5_K", 256, q5kBytes},
+	Q6K:    {"Q6_K", 256, q6kBytes},
+	IQ2XXS: {"IQ2_XXS", 256, iq2xxsBytes},
+	IQ2XS:  {"IQ2_XS", 256, iq2xsBytes},
+	IQ3XXS: {"IQ3_XXS", 256, iq3xxsBytes},
+	IQ1S:   {"IQ1_S", 256, iq1sBytes},
+	IQ4NL:  {"IQ4_NL", 32, iq4nlBytes},
+	IQ3S:   {"IQ3_S", 256, iq3sBytes},
+	IQ2S:   {"IQ2_S", 256, iq2sBytes},
+	IQ4XS:  {"IQ4_XS", 256, iq4xsBytes},
+	IQ1M:   {"IQ1_M", 256, iq1mBytes},
+	BF16:   {"BF16", 1, 2},
+	TQ10:   {"TQ1_0", 256, tq10Bytes},
+	TQ20:   {"TQ2_0", 256, tq20Bytes},
+	MXFP4:  {"MXFP4", 32, mxfp4Bytes},
+	NVFP4:  {"NVFP4", 64, nvfp4Bytes},
+	Q10:    {"Q1_0", 128, q10Bytes},
+	Q20:    {"Q2_0", 64, q20Bytes},
 }
 
 // Known tells whether the type can be decoded.
@@ -100,6 +138,39 @@ func (t Type) decode(dst []float32, src []byte) {
 		decodeQ5K(dst, src)
 	case Q6K:
 		decodeQ6K(dst, src)
+	case Q41, Q51, Q2K, Q3K, IQ4NL, IQ4XS, MXFP4:
+		t.decodeInts(dst, src)
+	default:
+		t.decodeRare(dst, src)
+	}
+}
+
+func (t Type) decodeRare(dst []float32, src []byte) {
+	switch t {
+	case IQ2XXS:
+		decodeIQ2XXS(dst, src)
+	case IQ2XS:
+		decodeIQ2XS(dst, src)
+	case IQ3XXS:
+		decodeIQ3XXS(dst, src)
+	case IQ1S:
+		decodeIQ1S(dst, src)
+	case IQ3S:
+		decodeIQ3S(dst, src)
+	case IQ2S:
+		decodeIQ2S(dst, src)
+	case IQ1M:
+		decodeIQ1M(dst, src)
+	case TQ10:
+		decodeTQ10(dst, src)
+	case TQ20:
+		decodeTQ20(dst, src)
+	case NVFP4:
+		decodeNVFP4(dst, src)
+	case Q10:
+		decodeQ10(dst, src)
+	case Q20:
+		decodeQ20(dst, src)
 	}
 }
 

@@ -45,8 +45,12 @@ var (
 // preNorm is the common layer: x + attention(norm(x)), then x + mlp(norm(x)).
 func preNorm(a attention, mlp ...op) []op {
 	return append(append([]op{
-		keep{"in"}, rmsNorm{"attn_norm"}, a, add{"in"},
-		keep{"mid"}, rmsNorm{"ffn_norm"},
+		keep{"in"},
+		rmsNorm{"attn_norm"},
+		a,
+		add{"in"},
+		keep{"mid"},
+		rmsNorm{"ffn_norm"},
 	}, mlp...), add{"mid"})
 }
 
@@ -79,8 +83,16 @@ func gemma(*facts) []op { return preNorm(attention{pairing: halves}, gatedMLP{ac
 func gemmaPostNorms(n headNorm) func(*facts) []op {
 	return func(*facts) []op {
 		return []op{
-			keep{"in"}, rmsNorm{"attn_norm"}, attention{pairing: halves, norm: n}, rmsNorm{"post_attention_norm"}, add{"in"},
-			keep{"mid"}, rmsNorm{"ffn_norm"}, gatedMLP{act: geglu}, rmsNorm{"post_ffw_norm"}, add{"mid"},
+			keep{"in"},
+			rmsNorm{"attn_norm"},
+			attention{pairing: halves, norm: n},
+			rmsNorm{"post_attention_norm"},
+			add{"in"},
+			keep{"mid"},
+			rmsNorm{"ffn_norm"},
+			gatedMLP{act: geglu},
+			rmsNorm{"post_ffw_norm"},
+			add{"mid"},
 		}
 	}
 }
@@ -136,8 +148,14 @@ func tuneGranite(h *facts, m *metadata) {
 
 func olmo2(*facts) []op {
 	return []op{
-		keep{"in"}, attention{pairing: halves, norm: rmsAllHeads}, rmsNorm{"post_attention_norm"}, add{"in"},
-		keep{"mid"}, gatedMLP{act: swiglu}, rmsNorm{"post_ffw_norm"}, add{"mid"},
+		keep{"in"},
+		attention{pairing: halves, norm: rmsAllHeads},
+		rmsNorm{"post_attention_norm"},
+		add{"in"},
+		keep{"mid"},
+		gatedMLP{act: swiglu},
+		rmsNorm{"post_ffw_norm"},
+		add{"mid"},
 	}
 }
 
@@ -156,8 +174,14 @@ func smolLM3(*facts) []op {
 
 func gptOSS(*facts) []op {
 	return []op{
-		keep{"in"}, rmsNorm{"attn_norm"}, attention{pairing: halves, sinks: true}, add{"in"},
-		keep{"mid"}, rmsNorm{"post_attention_norm"}, mixture{act: swigluOAI}, add{"mid"},
+		keep{"in"},
+		rmsNorm{"attn_norm"},
+		attention{pairing: halves, sinks: true},
+		add{"in"},
+		keep{"mid"},
+		rmsNorm{"post_attention_norm"},
+		mixture{act: swigluOAI},
+		add{"mid"},
 	}
 }
 
@@ -172,8 +196,15 @@ func stableLM(h *facts) []op {
 		input = recall{"normed"}
 	}
 	return []op{
-		keep{"in"}, layerNorm{"attn_norm"}, keep{"normed"}, attention{pairing: halves, norm: layerPerHead}, add{"in"},
-		keep{"mid"}, input, gatedMLP{act: swiglu}, add{"mid"},
+		keep{"in"},
+		layerNorm{"attn_norm"},
+		keep{"normed"},
+		attention{pairing: halves, norm: layerPerHead},
+		add{"in"},
+		keep{"mid"},
+		input,
+		gatedMLP{act: swiglu},
+		add{"mid"},
 	}
 }
 
@@ -184,8 +215,14 @@ func tuneStableLM(h *facts, m *metadata) {
 
 func starCoder2(*facts) []op {
 	return []op{
-		keep{"in"}, layerNorm{"attn_norm"}, attention{pairing: halves}, add{"in"},
-		keep{"mid"}, layerNorm{"ffn_norm"}, plainMLP{geluTanh}, add{"mid"},
+		keep{"in"},
+		layerNorm{"attn_norm"},
+		attention{pairing: halves},
+		add{"in"},
+		keep{"mid"},
+		layerNorm{"ffn_norm"},
+		plainMLP{geluTanh},
+		add{"mid"},
 	}
 }
 
@@ -197,7 +234,13 @@ func nomicBERT(*facts) []op { return postNorm(halves, gatedMLP{act: swiglu}) }
 
 func postNorm(p pairing, mlp op) []op {
 	return []op{
-		keep{"in"}, attention{pairing: p}, add{"in"}, layerNorm{"attn_output_norm"},
-		keep{"mid"}, mlp, add{"mid"}, layerNorm{"layer_output_norm"},
+		keep{"in"},
+		attention{pairing: p},
+		add{"in"},
+		layerNorm{"attn_output_norm"},
+		keep{"mid"},
+		mlp,
+		add{"mid"},
+		layerNorm{"layer_output_norm"},
 	}
 }

@@ -14,7 +14,7 @@ func (m *Model) logits(hiddenState []float32, n int) ([][]float32, error) {
 	for from := 0; from < h.vocab; from += headRows {
 		to := min(from+headRows, h.vocab)
 		s := newStage(m, -1, n)
-		s.put(current, hiddenState, h.width)
+		s.put(hiddenState, h.width)
 		y := s.linear(s.get(current), tensor, from, to)
 		s.set(current, s.capped(s.scaled(y, h.logitScale), h.finalCap))
 		if s.compute(); s.err != nil {

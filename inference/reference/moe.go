@@ -39,7 +39,7 @@ func (o mixture) build(s *stage) {
 		}
 	}
 	delete(s.values, "router")
-	s.put(current, sum, h.width)
+	s.put(sum, h.width)
 }
 
 // choose returns the weights of the experts with the best scores.
@@ -74,7 +74,7 @@ func (o mixture) expert(s *stage, e int, shares []share, x, sum []float32) {
 		rows = append(rows, x[sh.token*width:][:width]...)
 	}
 	part := newStage(s.m, s.layer, len(shares))
-	part.put(current, rows, width)
+	part.put(rows, width)
 	ff := s.m.height(s.name("ffn_up_exps.weight")) / s.m.facts.experts
 	in := part.get(current)
 	gate, up := part.linear(in, "ffn_gate_exps", e*ff, (e+1)*ff), part.linear(in, "ffn_up_exps", e*ff, (e+1)*ff)

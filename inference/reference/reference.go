@@ -8,13 +8,13 @@
 //
 // # What the graphs do not do
 //
-// Five things are done beside the graphs, on plain slices: the rows of the
+// Four things are done beside the graphs, on plain slices: the rows of the
 // embedding are gathered; rope's cosines and sines and the mask of attention are
 // computed as tables; a router's experts are chosen and their weights
 // normalised, between two graphs; the rows of the tokens an expert is given are
-// gathered, and its results added up. A function that Gorgonia has not, or has
-// with float32's exp of two wrong digits, is a node with an operation of ours
-// (function.go).
+// gathered, and its results added up. The curved functions are nodes with an
+// operation of ours (function.go): Gorgonia has no erf, its exp in float32 is
+// wrong by 2e-6, and its softmax gives NaN for large scores.
 //
 // # Design
 //
@@ -24,6 +24,14 @@
 // column of ones, and halves are swapped by a product with a permutation. Those
 // products are exact, and no graph needs views, slices or broadcasts, where
 // Gorgonia is least reliable.
+//
+// # Where others differ
+//
+// The formulas are llama.cpp's, as far as they are the model's. bert's gelu is
+// the paper's, by erf; llama.cpp takes the one by tanh, rounded to float16. As
+// in llama.cpp, yarn's bounds are rounded outwards, also for files made from a
+// configuration that says otherwise (the real gpt-oss: transformers rounds
+// nothing there), and phi3's window is not applied.
 package reference
 
 import (
@@ -126,7 +134,7 @@ func (m *Model) run(layer, n int, x []float32, ops []op) ([]float32, error) {
 		return x, nil
 	}
 	s := newStage(m, layer, n)
-	s.put(current, x, m.facts.width)
+	s.put(x, m.facts.width)
 	for _, o := range ops {
 		o.build(s)
 	}

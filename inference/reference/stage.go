@@ -48,10 +48,10 @@ func (s *stage) begin() {
 	s.graph, s.nodes, s.inputs = G.NewGraph(), map[string]*G.Node{}, map[*G.Node]matrix{}
 }
 
-// put sets a register to a value.
-func (s *stage) put(name string, data []float32, cols int) {
-	s.values[name] = matrix{data, cols}
-	delete(s.nodes, name)
+// put sets the current register to a value.
+func (s *stage) put(data []float32, cols int) {
+	s.values[current] = matrix{data, cols}
+	delete(s.nodes, current)
 }
 
 // set sets a register to a node.
@@ -182,12 +182,12 @@ func (s *stage) name(tensor string) string {
 // has tells whether the file has the tensor.
 func (s *stage) has(tensor string) bool { return s.m.height(s.name(tensor)) > 0 }
 
-// weights reads rows of a tensor.
+// weights reads rows of a tensor; what it returns after an error is one of zeros.
 func (s *stage) weights(tensor string, in, from, to int) []float32 {
 	x, err := s.m.rows(s.name(tensor), in, from, to)
 	if err != nil {
 		s.fail(err)
-		return make([]float32, max(in*(to-from), 1))
+		return make([]float32, in)
 	}
 	return x
 }
@@ -214,5 +214,8 @@ func (s *stage) bias(y *G.Node, tensor string, from, to int) *G.Node {
 		return y
 	}
 	all := s.weights(tensor+".bias", int(t.Dims[0]), 0, s.m.height(t.Name))
+	if s.err != nil {
+		return y
+	}
 	return s.add(y, s.stack(all[from:to:to]))
 }

@@ -1,65 +1,79 @@
 package tokenizer
 
 // A symbol is a piece of a text under way to becoming tokens: bytes from start
-// to end, linked with its neighbours, -1 where there is none.
+// to end, linked with its neighbours, -1 where there is none. It is empty when
+// it was merged into the one before it.
 type symbol struct {
-	start, end int
-	prev, next int
-	id         int32 // of the piece; None when it is none
+	start, end int32
+	prev, next int32
+	hash       uint64 // of the piece, when the join wants it
 }
 
 // A candidate is a pair of neighbours that may become one.
 type candidate struct {
-	rank        float64 // the lowest is merged first; of equal ones the leftmost
-	left, right int
-	size        int // of both together, to see whether one has changed
-	id          int32
+	rank        uint32 // the lowest is merged first; of equal ones the leftmost
+	left, right int32
+	size        int32 // of both together, to see whether one has changed
 }
 
 func (a candidate) before(b candidate) bool {
 	return a.rank < b.rank || a.rank == b.rank && a.left < b.left
 }
 
+// A merger joins symbols. It is used again and again, for the sake of its memory.
+type merger struct {
+	syms  []symbol
+	queue heap
+}
+
+// A joint decides what is merged.
+type joint interface {
+	// rank returns when two neighbours are merged, and whether they are at all.
+	rank(a, b *symbol) (uint32, bool)
+	// joined is called when a has become both.
+	joined(a *symbol)
+}
+
+// add appends a symbol behind the others.
+func (m *merger) add(start, end int, hash uint64) {
+	n := int32(len(m.syms))
+	if n > 0 {
+		m.syms[n-1].next = n
+	}
+	m.syms = append(m.syms, symbol{int32(start), int32(end), n - 1, -1, hash})
+}
+
 // merge joins neighbouring symbols, the best pair first, until none is left that
-// join knows. It takes n·log(n) steps for n symbols. join returns what a pair
-// becomes.
-func merge(syms []symbol, join func(a, b *symbol) (id int32, rank float64, ok bool)) {
-	var queue heap
-	try := func(left, right int) {
-		if left < 0 || right < 0 {
-			return
-		}
-		a, b := &syms[left], &syms[right]
-		if id, rank, ok := join(a, b); ok {
-			queue.push(candidate{rank, left, right, b.end - a.start, id})
-		}
+// may be joined. It takes n·log(n) steps for n symbols.
+func (m *merger) merge(j joint) {
+	m.queue = m.queue[:0]
+	for i := 1; i < len(m.syms); i++ {
+		m.try(j, int32(i-1), int32(i))
 	}
-	for i := range len(syms) - 1 {
-		try(i, i+1)
-	}
-	for len(queue) > 0 {
-		c := queue.pop()
-		a, b := &syms[c.left], &syms[c.right]
+	for len(m.queue) > 0 {
+		c := m.queue.pop()
+		a, b := &m.syms[c.left], &m.syms[c.right]
 		if a.start == a.end || b.start == b.end || b.end-a.start != c.size || a.next != c.right {
 			continue // one of them was merged meanwhile
 		}
-		a.end, a.id, a.next = b.end, c.id, b.next
+		a.end, a.next = b.end, b.next
 		b.start = b.end
 		if b.next >= 0 {
-			syms[b.next].prev = c.left
+			m.syms[b.next].prev = c.left
 		}
-		try(a.prev, c.left)
-		try(c.left, a.next)
+		j.joined(a)
+		m.try(j, a.prev, c.left)
+		m.try(j, c.left, a.next)
 	}
 }
 
-// link connects the symbols in their order.
-func link(syms []symbol) {
-	for i := range syms {
-		syms[i].prev, syms[i].next = i-1, i+1
+func (m *merger) try(j joint, left, right int32) {
+	if left < 0 || right < 0 {
+		return
 	}
-	if len(syms) > 0 {
-		syms[len(syms)-1].next = -1
+	a, b := &m.syms[left], &m.syms[right]
+	if rank, ok := j.rank(a, b); ok {
+		m.queue.push(candidate{rank, left, right, b.end - a.start})
 	}
 }
 

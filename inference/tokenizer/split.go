@@ -1,186 +1,169 @@
 package tokenizer
 
-import (
-	"slices"
-	"unicode"
-)
+// A next measures the word that begins at i: it returns its end, i when none
+// begins there. It is one regular expression, tried at one place.
+type next func(s *scan, i int) int
 
-// The splits of a text into words, each equal to the regular expression in its
-// comment. They are written by hand: Go's regexp knows no look-ahead.
+// A step cuts the characters from..to into parts, in order and without gaps.
+type step func(s *scan, from, to int, part func(from, to int))
 
-func letter(r rune) bool { return unicode.Is(unicode.L, r) }
-func number(r rune) bool { return unicode.Is(unicode.N, r) }
-func blank(r rune) bool  { return unicode.IsSpace(r) }
-func other(r rune) bool  { return !letter(r) && !number(r) && !blank(r) }
-
-// none is what stands behind the end: of no class at all.
-const none rune = -1
-
-// A scan walks over runes[at:to].
-type scan struct {
-	runes  []rune
-	at, to int
-}
-
-func (s *scan) peek(ahead int) rune {
-	if s.at+ahead >= s.to {
-		return none
-	}
-	return s.runes[s.at+ahead]
-}
-
-// run counts the runes from at+ahead on that are of a class.
-func (s *scan) run(ahead int, class func(rune) bool) int {
-	n := 0
-	for r := s.peek(ahead); r != none && class(r); r = s.peek(ahead + n) {
-		n++
-	}
-	return n
-}
-
-// contraction is the length of 's 't 're 've 'm 'll 'd at the scan, else 0.
-func (s *scan) contraction(fold bool) int {
-	if s.peek(0) != '\'' {
-		return 0
-	}
-	a, b := s.peek(1), s.peek(2)
-	if fold {
-		a, b = unicode.ToLower(a), unicode.ToLower(b)
-	}
-	switch {
-	case a == 's' || a == 't' || a == 'm' || a == 'd':
-		return 2
-	case a == 'r' && b == 'e' || a == 'v' && b == 'e' || a == 'l' && b == 'l':
-		return 3
-	}
-	return 0
-}
-
-// spaces is the length of \s+(?!\S)|\s+ at the scan: all blanks but the last one
-// before a word.
-func (s *scan) spaces() int {
-	n := s.run(0, blank)
-	if n > 1 && s.peek(n) != none {
-		return n - 1
-	}
-	return n
-}
-
-// words calls word for each stretch that next measures; where that is 0, one rune.
-func words(runes []rune, from, to int, next func(*scan) int, word func(from, to int)) {
-	s := &scan{runes, from, to}
-	for s.at < to {
-		n := max(next(s), 1)
-		word(s.at, s.at+n)
-		s.at += n
-	}
-}
-
-// splitGPT2 is
-//
-//	's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-func splitGPT2(runes []rune, from, to int, word func(from, to int)) {
-	words(runes, from, to, func(s *scan) int {
-		if n := s.contraction(false); n > 0 {
-			return n
-		}
-		lead := 0
-		if s.peek(0) == ' ' {
-			lead = 1
-		}
-		for _, class := range []func(rune) bool{letter, number, other} {
-			if n := s.run(lead, class); n > 0 {
-				return lead + n
+// each is the step that makes a part of every match of n, and one of what lies
+// between two matches.
+func each(n next) step {
+	return func(s *scan, from, to int, part func(from, to int)) {
+		gap := from
+		for i := from; i < to; {
+			s.to = to // part may have set it nearer
+			end := n(s, i)
+			if end <= i {
+				i++
+				continue
 			}
-		}
-		return s.spaces()
-	}, word)
-}
-
-// splitLlama3 is
-//
-//	(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
-//	 ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-func splitLlama3(runes []rune, from, to int, word func(from, to int)) {
-	words(runes, from, to, nextLlama3, word)
-}
-
-func nextLlama3(s *scan) int {
-	if n := s.contraction(true); n > 0 {
-		return n
-	}
-	r := s.peek(0)
-	if n := s.run(0, letter); n > 0 {
-		return n
-	}
-	if n := s.run(1, letter); n > 0 && r != '\r' && r != '\n' && !number(r) {
-		return 1 + n
-	}
-	if n := s.run(0, number); n > 0 {
-		return min(n, 3)
-	}
-	lead := 0
-	if r == ' ' {
-		lead = 1
-	}
-	if n := s.run(lead, other); n > 0 {
-		n += lead
-		return n + s.run(n, func(r rune) bool { return r == '\r' || r == '\n' })
-	}
-	blanks := s.run(0, blank)
-	for n := blanks; n > 0; n-- { // \s*[\r\n]+ ends behind the last line break
-		if c := s.peek(n - 1); c == '\r' || c == '\n' {
-			return n
-		}
-	}
-	return s.spaces()
-}
-
-// splitDefault is, one after the other within what the one before left,
-//
-//	[\p{P}\$\+<=>\^~\|]+    then GPT-2's    then \p{N}+    then [0-9][0-9][0-9]
-func splitDefault(runes []rune, from, to int, word func(from, to int)) {
-	punctuation := func(r rune) bool {
-		switch r {
-		case '$', '+', '<', '=', '>', '^', '~', '|':
-			return true
-		}
-		return unicode.Is(unicode.P, r)
-	}
-	numbers := func(from, to int) {
-		classes(runes, from, to, number, func(from, to int) { threes(runes, from, to, word) })
-	}
-	classes(runes, from, to, punctuation, func(from, to int) { splitGPT2(runes, from, to, numbers) })
-}
-
-// threes is [0-9][0-9][0-9].
-func threes(runes []rune, from, to int, word func(from, to int)) {
-	gap := from
-	for at := from; at+3 <= to; {
-		if !slices.ContainsFunc(runes[at:at+3], func(r rune) bool { return r < '0' || r > '9' }) {
-			if gap < at {
-				word(gap, at)
+			if gap < i {
+				part(gap, i)
 			}
-			word(at, at+3)
-			at += 3
-			gap = at
-			continue
+			part(i, end)
+			i, gap = end, end
 		}
-		at++
-	}
-	if gap < to {
-		word(gap, to)
+		if gap < to {
+			part(gap, to)
+		}
 	}
 }
 
-// classes cuts a text into stretches inside and outside of a class.
-func classes(runes []rune, from, to int, class func(rune) bool, part func(from, to int)) {
+// split applies the steps one after the other, each within the parts of the one
+// before, and calls word for what is left, in order.
+func (s *scan) split(steps []step, word func(from, to int)) {
+	part := word
+	for i := len(steps) - 1; i >= 0; i-- {
+		cut, inner := steps[i], part
+		part = func(from, to int) { cut(s, from, to, inner) }
+	}
+	if len(s.runes) > 0 {
+		part(0, len(s.runes))
+	}
+}
+
+// oneOf is a single character of some classes; all is a stretch of them, at most
+// limit long when limit is not 0.
+func oneOf(c class) next { return all(c, 1) }
+
+func all(c class, limit int) next {
+	return func(s *scan, i int) int {
+		end := i
+		for s.is(end, c) && (limit == 0 || end-i < limit) {
+			end++
+		}
+		return end
+	}
+}
+
+// allIn is a stretch of characters of a set; after \s? when spaced.
+func allIn(in set, spaced bool) next {
+	return func(s *scan, i int) int {
+		lead := i
+		if spaced && s.is(i, blank) {
+			lead++
+		}
+		if end := s.whileIn(lead, in); end > lead {
+			return end
+		}
+		return s.whileIn(i, in)
+	}
+}
+
+// afterBlank is \s?c+.
+func afterBlank(c class) next {
+	return func(s *scan, i int) int {
+		lead := i
+		if s.is(i, blank) {
+			lead++
+		}
+		if end := s.while(lead, c); end > lead {
+			return end
+		}
+		return i
+	}
+}
+
+// newline is [\r\n].
+func newline(s *scan, i int) int {
+	if s.line(i) {
+		return i + 1
+	}
+	return i
+}
+
+// lastBlanks is \s+$.
+func lastBlanks(s *scan, i int) int {
+	if end, _ := s.blanks(i); end == s.to {
+		return end
+	}
+	return i
+}
+
+// feeds is [^\n]+|[\n]+.
+func feeds(s *scan, from, to int, part func(from, to int)) {
 	for from < to {
-		in, end := class(runes[from]), from+1
-		for end < to && class(runes[end]) == in {
+		end, feed := from+1, s.runes[from] == '\n'
+		for end < to && (s.runes[end] == '\n') == feed {
 			end++
 		}
 		part(from, end)
 		from = end
+	}
+}
+
+func isDigit(r rune) bool { return '0' <= r && r <= '9' }
+
+// threeDigits is [0-9][0-9][0-9].
+func threeDigits(s *scan, i int) int {
+	if isDigit(s.rune(i)) && isDigit(s.rune(i+1)) && isDigit(s.rune(i+2)) {
+		return i + 3
+	}
+	return i
+}
+
+// thousands is (?=(\d{3})+(?!\d)): it cuts before each three digits, counted
+// from the right.
+func thousands(s *scan, from, to int, part func(from, to int)) {
+	gap := from
+	for i := from; i < to; {
+		end := i
+		for end < to && isDigit(s.runes[end]) {
+			end++
+		}
+		for at := i + (end-i)%3; at < end; at += 3 {
+			if gap < at {
+				part(gap, at)
+				gap = at
+			}
+		}
+		i = max(end, i+1)
+	}
+	if gap < to {
+		part(gap, to)
+	}
+}
+
+// groups cuts behind each three numbers, counted from the right. What stands
+// before a number stays with its first group.
+func groups(s *scan, from, to int, part func(from, to int)) {
+	gap := from
+	for i := from; i < to; {
+		end := i
+		for end < to && s.class[end]&num != 0 {
+			end++
+		}
+		for at := i + (end-i)%3; at <= end; at += 3 {
+			if at > i {
+				part(gap, at)
+				gap = at
+			}
+		}
+		i = max(end, i+1)
+	}
+	if gap < to {
+		part(gap, to)
 	}
 }

@@ -2,7 +2,9 @@ package tokenizer
 
 import (
 	"fmt"
+	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -12,82 +14,101 @@ const space = "\u2581"
 // spm is SentencePiece's BPE: characters are merged to the token of the highest
 // score, again and again; what is no token then is spelt in bytes.
 type spm struct {
-	t       *Tokenizer
-	byteIDs [256]int32 // the tokens <0x00> to <0xFF>, or None
+	v      *vocab
+	ranks  []uint32 // of the tokens, by score: the lowest is merged first
+	bytes  [256]int32
+	prefix bool // a space is put in front
+	none   int32
+
+	scratch sync.Pool
 }
 
-func newSPM(t *Tokenizer) (*spm, error) {
-	if len(t.c.Scores) != len(t.c.Tokens) {
-		return nil, fmt.Errorf("tokenizer: %d scores for %d tokens", len(t.c.Scores), len(t.c.Tokens))
+// spmWork is what one call needs.
+type spmWork struct {
+	merger
+	p    *spm
+	text []byte
+}
+
+func newSPM(v *vocab, c *Config) (*spm, error) {
+	if len(c.Scores) != v.len() {
+		return nil, fmt.Errorf("tokenizer: tokenizer.ggml.scores: %d scores for %d tokens", len(c.Scores), v.len())
 	}
-	s := &spm{t: t}
-	for b := range s.byteIDs {
-		s.byteIDs[b] = t.find(fmt.Sprintf("<0x%02X>", b))
-		if s.byteIDs[b] == None {
-			s.byteIDs[b] = t.find(string([]byte{byte(b)}))
+	p := &spm{v: v, ranks: make([]uint32, v.len()), prefix: c.AddSpacePrefix, none: c.id("unknown")}
+	for i, score := range c.Scores {
+		if score != score {
+			return nil, fmt.Errorf("tokenizer: tokenizer.ggml.scores: the score of token %d is no number", i)
 		}
+		p.ranks[i] = ^ascending(score)
 	}
-	return s, nil
+	p.bytes = v.byteTokens(true)
+	p.scratch.New = func() any { return &spmWork{p: p} }
+	return p, nil
 }
 
-// find returns the token of a text, or None.
-func (t *Tokenizer) find(text string) int32 {
-	if id, ok := t.ids[text]; ok {
-		return id
+// ascending maps floats to integers of the same order.
+func ascending(f float32) uint32 {
+	bits := math.Float32bits(f + 0) // -0 is 0
+	if bits>>31 != 0 {
+		return ^bits
 	}
-	return None
+	return bits | 1<<31
 }
 
-func (s *spm) encode(ids []int32, text string, first bool) []int32 {
-	if first && s.t.c.AddSpacePrefix {
-		text = " " + text
+func (p *spm) encode(ids []int32, text string, first bool) []int32 {
+	w := p.scratch.Get().(*spmWork)
+	defer p.scratch.Put(w)
+	w.text, w.syms = w.text[:0], w.syms[:0]
+	if first && p.prefix {
+		w.text = append(w.text, space...)
 	}
-	text = strings.ReplaceAll(text, " ", space)
-	var syms []symbol
-	for i := 0; i < len(text); {
-		_, n := utf8.DecodeRuneInString(text[i:])
-		syms = append(syms, symbol{start: i, end: i + n, id: s.t.find(text[i : i+n])})
+	w.text = appendSpaced(w.text, text)
+	for i := 0; i < len(w.text); {
+		_, n := utf8.DecodeRune(w.text[i:])
+		w.add(i, i+n, 0)
 		i += n
 	}
-	link(syms)
-	merge(syms, func(a, b *symbol) (int32, float64, bool) {
-		id, ok := s.t.ids[text[a.start:b.end]]
-		if !ok {
-			return 0, 0, false
+	w.merge(w)
+	for _, y := range w.syms {
+		if y.start == y.end {
+			continue // merged into one before it
 		}
-		return id, -float64(s.t.c.Scores[id]), true
-	})
-	for _, y := range syms {
-		switch {
-		case y.start == y.end: // merged into one before it
-		case y.id != None:
-			ids = append(ids, y.id)
-		default:
-			ids = s.spell(ids, text[y.start:y.end])
-		}
-	}
-	return ids
-}
-
-// spell writes what is no token byte by byte.
-func (s *spm) spell(ids []int32, text string) []int32 {
-	for _, b := range []byte(text) {
-		if id := s.byteIDs[b]; id != None {
+		piece := w.text[y.start:y.end]
+		if id := p.v.lookup(piece); id != None {
 			ids = append(ids, id)
-		} else if s.t.c.UnknownID != None {
-			ids = append(ids, s.t.c.UnknownID)
+			continue
+		}
+		for _, b := range piece { // what is no token is spelt
+			if id := p.bytes[b]; id != None {
+				ids = append(ids, id)
+			} else if p.none != None {
+				ids = append(ids, p.none)
+			}
 		}
 	}
 	return ids
 }
 
-func (s *spm) bytes(id int32) []byte {
-	text := s.t.c.Tokens[id]
-	if s.t.typ(id) == Byte {
-		var b byte
-		if _, err := fmt.Sscanf(text, "<0x%02X>", &b); err == nil {
-			return []byte{b}
+// appendSpaced appends a text with ▁ for its spaces.
+func appendSpaced(to []byte, text string) []byte {
+	for {
+		before, after, found := strings.Cut(text, " ")
+		to = append(to, before...)
+		if !found {
+			return to
 		}
+		to, text = append(to, space...), after
 	}
-	return []byte(strings.ReplaceAll(text, space, " "))
 }
+
+func (w *spmWork) rank(a, b *symbol) (uint32, bool) {
+	id := w.p.v.lookup(w.text[a.start:b.end])
+	if id == None {
+		return 0, false
+	}
+	return w.p.ranks[id], true
+}
+
+func (w *spmWork) joined(*symbol) {}
+
+func (p *spm) piece(text string) []byte { return []byte(strings.ReplaceAll(text, space, " ")) }
