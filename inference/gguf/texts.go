@@ -40,14 +40,14 @@ func (f *File) Texts(key string) (Texts, bool) {
 	spans := make([]span, v.count)
 	at := v.start
 	for i := range spans {
-		n := le64(f.data[at:])
+		n := le64(f.parts[0][at:])
 		spans[i] = span{uint32(at + 8 - v.start), uint32(at + 8 - v.start + int(n))}
 		at += 8 + int(n)
 	}
 	if at-v.start > math.MaxUint32 {
 		return Texts{}, false
 	}
-	return Texts{string(f.data[v.start:at]), spans}, true
+	return Texts{string(f.parts[0][v.start:at]), spans}, true
 }
 
 func le64(b []byte) (n uint64) {
@@ -63,5 +63,5 @@ func (f *File) Bytes(key string) ([]byte, bool) {
 	if v.kind != kindArray || v.item != kindUint8 && v.item != kindInt8 {
 		return nil, false
 	}
-	return append([]byte(nil), f.data[v.start:][:v.count]...), true
+	return append([]byte(nil), f.parts[0][v.start:][:v.count]...), true
 }
