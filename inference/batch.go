@@ -76,17 +76,10 @@ type loop struct {
 // admit takes new jobs: it waits for one when there is nothing to do.
 func (l *loop) admit(ctx context.Context) error {
 	for {
-		var j *job
-		if len(l.jobs) == 0 {
-			select {
-			case j = <-l.e.submit:
-			case <-ctx.Done():
-			}
-		} else {
-			select {
-			case j = <-l.e.submit:
-			default:
-			}
+		j, v := l.next(ctx)
+		if v != nil {
+			v.compute(ctx, l.e)
+			continue
 		}
 		if ctx.Err() != nil {
 			if j != nil {
@@ -99,6 +92,25 @@ func (l *loop) admit(ctx context.Context) error {
 		}
 		l.begin(j)
 	}
+}
+
+// next returns a new job or text to embed, if there is one; with nothing to do it
+// waits.
+func (l *loop) next(ctx context.Context) (j *job, v *embedding) {
+	if len(l.jobs) == 0 {
+		select {
+		case j = <-l.e.submit:
+		case v = <-l.e.embeds:
+		case <-ctx.Done():
+		}
+		return j, v
+	}
+	select {
+	case j = <-l.e.submit:
+	case v = <-l.e.embeds:
+	default:
+	}
+	return j, v
 }
 
 func (l *loop) begin(j *job) {

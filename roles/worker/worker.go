@@ -31,7 +31,7 @@ func Command() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "serve", Usage: "serve one model over HTTP", Flags: serveFlags(), Action: serveModel},
 			runCommand(), tokenizeCommand(), detokenizeCommand(), templateCommand(),
-			inspectCommand(), benchCommand(), perplexityCommand(), dequantizeCommand(), verifyCommand(),
+			inspectCommand(), benchCommand(), perplexityCommand(), dequantizeCommand(), embedCommand(), verifyCommand(),
 		},
 	}
 }
