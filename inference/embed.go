@@ -36,6 +36,9 @@ func (e *Engine) Embed(ctx context.Context, tokens []int32, pooling string) ([]f
 	if len(tokens) > e.info.ContextLength {
 		return nil, &ContextError{Need: len(tokens), Have: e.info.ContextLength}
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("inference: %w", context.Cause(ctx))
+	}
 	select {
 	case <-e.slots:
 		defer func() { e.slots <- struct{}{} }()
@@ -57,8 +60,8 @@ func (e *Engine) Embed(ctx context.Context, tokens []int32, pooling string) ([]f
 
 // compute is the loop's side. It ends with the asker, and with the loop.
 func (v *embedding) compute(run context.Context, e *Engine) {
-	ctx, cancel := context.WithCancelCause(v.ctx)
-	defer context.AfterFunc(run, func() { cancel(fmt.Errorf("%w: %w", ErrClosed, context.Cause(run))) })()
+	ctx, cancel := context.WithCancelCause(run)
+	defer context.AfterFunc(v.ctx, func() { cancel(context.Cause(v.ctx)) })() //nolint:contextcheck // the asker's, beside the loop's
 	defer cancel(nil)
 	values, err := e.model.Embed(ctx, v.tokens, v.pooling)
 	if err != nil && run.Err() != nil {

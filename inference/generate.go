@@ -50,7 +50,7 @@ type Ranked = sample.Ranked
 func TopLogits(logits []float32, n int) []Ranked { return sample.Top(nil, logits, n) }
 
 // Piece returns the bytes that a token of an answer spells.
-func (e *Engine) Piece(id int32) []byte { return []byte(e.tok.Piece(id, false)) }
+func (e *Engine) Piece(id int32) []byte { return e.tok.Piece(id, false) }
 
 // StopReason is why an answer ended.
 type StopReason int

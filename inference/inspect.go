@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,11 +12,11 @@ import (
 	"rbee/inference/quant"
 )
 
-// Group is the tensors of one role, and Shown a metadata value.
-type (
-	Group = gguf.Group
-	Shown = gguf.Shown
-)
+// Group is the tensors of one role.
+type Group = gguf.Group
+
+// Shown is a metadata value.
+type Shown = gguf.Shown
 
 // An Inspection is what can be said of a model file without loading it.
 type Inspection struct {
@@ -107,26 +108,25 @@ func Dequantize(w io.Writer, r io.Reader, typeName string, count int64) error {
 	}
 	const blocks = 64
 	in, out := make([]byte, blocks*t.BlockBytes()), make([]float32, blocks*t.Block())
-	for done := int64(0); count == 0 || done < count; {
+	for done, over := int64(0), false; !over && (count == 0 || done < count); {
 		n := blocks
 		if count > 0 {
 			n = int(min(blocks, (count-done)/int64(t.Block())))
 		}
 		got, err := io.ReadFull(r, in[:n*t.BlockBytes()])
+		over = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 		whole := got / t.BlockBytes()
 		switch {
-		case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		case err != nil && !over:
 			return fmt.Errorf("inference: dequantize: %w", err)
-		case err != nil && (count > 0 || got%t.BlockBytes() != 0):
+		case over && (count > 0 || got%t.BlockBytes() != 0):
 			return fmt.Errorf("%w: the input ends within value %d", ErrBadRequest, done+int64(whole*t.Block()))
 		}
 		t.Decode(out[:whole*t.Block()], in[:whole*t.BlockBytes()])
 		if err := writeFloats(w, out[:whole*t.Block()]); err != nil {
 			return err
 		}
-		if done += int64(whole * t.Block()); err != nil {
-			return nil
-		}
+		done += int64(whole * t.Block())
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -227,5 +226,5 @@ func (w *writer) align() *writer {
 // part is a part with a tensor of one value, which is its number.
 func part(no, count, tensors int64) []byte {
 	w := splitKeys(no, count, tensors, 1).tensor(fmt.Sprintf("t%d", no), 0, 0, 1).align()
-	return w.u32(uint32(binary.LittleEndian.Uint32([]byte{byte(no), 0, 0, 0}))).Bytes()
+	return w.u32(uint32(no)).Bytes()
 }

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -48,6 +49,76 @@ func TestSplit(t *testing.T) {
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// cut makes n parts of a file: the metadata in the first, the tensors in turns.
+func cut(t *testing.T, data []byte, n int) (parts [][]byte) {
+	t.Helper()
+	f, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{data: data}
+	if _, _, err := f.header(r); err != nil {
+		t.Fatal(err)
+	}
+	metadata := data[r.at:f.tensors[0].info]
+	share := make([][]Tensor, n)
+	for i, tt := range f.tensors {
+		share[i%n] = append(share[i%n], tt)
+	}
+	for no, own := range share {
+		keys := uint64(3)
+		if no == 0 {
+			keys += uint64(len(f.keys))
+		}
+		w := new(writer).header(3, uint64(len(own)), keys)
+		if no == 0 {
+			w.Write(metadata)
+		}
+		w.str("split.no").u32(2).raw(byte(no), 0).str("split.count").u32(2).raw(byte(n), 0)
+		w.str("split.tensors.count").u32(5).u32(uint32(len(f.tensors)))
+		at := uint64(0)
+		for _, tt := range own {
+			w.tensor(tt.Name, tt.Type, at, tt.Dims...)
+			at += uint64(tt.Size+31) / 32 * 32
+		}
+		for _, tt := range own {
+			w.align().Write(f.Data(tt))
+		}
+		parts = append(parts, w.align().Bytes())
+	}
+	return parts
+}
+
+// A model in three parts is the model.
+func TestSplitModel(t *testing.T) {
+	data, err := os.ReadFile("../model/testdata/llama-256-q4_k_m.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(writeSet(t, cut(t, data, 3)...)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if len(f.Tensors()) != len(whole.Tensors()) || f.Parameters() != whole.Parameters() || f.Quantization() != whole.Quantization() {
+		t.Errorf("%d tensors of %d weights, %s", len(f.Tensors()), f.Parameters(), f.Quantization())
+	}
+	for _, want := range whole.Tensors() {
+		got, ok := f.Tensor(want.Name)
+		if !ok || !bytes.Equal(f.Data(got), whole.Data(want)) {
+			t.Errorf("tensor %q differs, or is not there: %v", want.Name, ok)
+		}
+	}
+	a, _ := f.Needs(64, 1)
+	if b, err := whole.Needs(64, 1); err != nil || a != b {
+		t.Errorf("needs %+v, in one file %+v, %v", a, b, err)
 	}
 }
 

@@ -161,7 +161,8 @@ func (a *answer) token(t *inference.Token) error {
 	if piece != nil {
 		ev.Logprob, ev.TopLogprobs = &piece.Logprob.Logprob, piece.TopLogprobs
 		if len(a.held) > 0 || piece.Text != t.Text {
-			ev.Pieces = append(a.held, *piece)
+			a.held = append(a.held, *piece)
+			ev.Pieces = a.held
 		}
 		a.held = nil
 	}
