@@ -152,3 +152,22 @@ func TestInspect(t *testing.T) {
 		t.Errorf("a file without weights: runs %v, %v", in.Runs, err)
 	}
 }
+
+// What a model takes is what its needs say: no more, and not far below.
+func TestNeedsHold(t *testing.T) {
+	files, err := filepath.Glob("model/testdata/*.gguf")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		in, err := Inspect(name, 64, 2)
+		if err != nil || in.NeedsError != nil {
+			t.Errorf("%s: %v, %v", name, err, in.NeedsError)
+			continue
+		}
+		takes := open(t, name, Options{ContextLength: 64, Slots: 2, Threads: 1}).Info().MemoryBytes
+		if says := in.Needs.Weights + in.Needs.KV; takes > says || takes < says/2 {
+			t.Errorf("%s takes %d bytes, its needs say %d", name, takes, says)
+		}
+	}
+}
