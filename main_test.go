@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"registry/place": {"core", "registry"},
 
 	// The engine knows nothing of rbee and could be lifted out as a library.
-	"inference":                   {"inference/reference", "inference/chat", "inference/device", "inference/device/cpu", "inference/embedded", "inference/gguf", "inference/model", "inference/quant", "inference/sample", "inference/tokenizer"},
+	"inference":                   {"inference/reference", "inference/chat", "inference/device", "inference/device/cpu", "inference/embedded", "inference/gguf", "inference/kernel", "inference/model", "inference/quant", "inference/sample", "inference/tokenizer"},
 	"inference/device":            {"inference/quant"},
 	"inference/device/cpu":        {"inference/device", "inference/kernel", "inference/quant"},
 	"inference/device/devicetest": {"inference/device", "inference/quant"},

@@ -23,7 +23,9 @@ type job struct {
 	max     int     // tokens of the answer
 	eog     bool    // an ending token ends it
 	sampler *sample.Sampler
-	logits  bool // the logits of the last prompt token and the best of each step are wanted
+	logits  bool // of each step are wanted
+	probe   bool // log-probabilities are wanted
+	top     int  // of so many of the likeliest tokens, too
 
 	seq  *model.Sequence
 	done int         // tokens that are in the cache
@@ -34,6 +36,7 @@ type job struct {
 type update struct {
 	id     int32
 	logits []float32 // a copy, when they are wanted
+	probed *Probed   // when they are wanted
 	at     time.Time
 	end    bool
 	eog    bool // the token ends the answer and is no part of it
@@ -73,17 +76,10 @@ type loop struct {
 // admit takes new jobs: it waits for one when there is nothing to do.
 func (l *loop) admit(ctx context.Context) error {
 	for {
-		var j *job
-		if len(l.jobs) == 0 {
-			select {
-			case j = <-l.e.submit:
-			case <-ctx.Done():
-			}
-		} else {
-			select {
-			case j = <-l.e.submit:
-			default:
-			}
+		j, v := l.next(ctx)
+		if v != nil {
+			v.compute(ctx, l.e)
+			continue
 		}
 		if ctx.Err() != nil {
 			if j != nil {
@@ -96,6 +92,25 @@ func (l *loop) admit(ctx context.Context) error {
 		}
 		l.begin(j)
 	}
+}
+
+// next returns a new job or text to embed, if there is one; with nothing to do it
+// waits.
+func (l *loop) next(ctx context.Context) (j *job, v *embedding) {
+	if len(l.jobs) == 0 {
+		select {
+		case j = <-l.e.submit:
+		case v = <-l.e.embeds:
+		case <-ctx.Done():
+		}
+		return j, v
+	}
+	select {
+	case j = <-l.e.submit:
+	case v = <-l.e.embeds:
+	default:
+	}
+	return j, v
 }
 
 func (l *loop) begin(j *job) {
@@ -173,6 +188,10 @@ func (l *loop) choose(j *job, logits []float32, now time.Time) {
 	u := update{id: id, at: now}
 	if j.logits {
 		u.logits = slices.Clone(logits)
+	}
+	if j.probe {
+		lp, top := sample.Probe(nil, logits, id, j.top)
+		u.probed = &Probed{lp, top}
 	}
 	if j.eog && l.e.tok.IsEOG(id) {
 		u.eog = true

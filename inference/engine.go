@@ -67,6 +67,7 @@ type Engine struct {
 
 	slots  chan struct{} // one for each free slot
 	submit chan *job
+	embeds chan *embedding
 	ended  chan struct{} // closed when Run has returned
 }
 
@@ -149,7 +150,7 @@ func loadOn(ctx context.Context, dev device.Device, f *gguf.File, o Options, pro
 	}
 	e := &Engine{
 		file: f, dev: dev, model: m, tok: tok, tmpl: readTemplate(f),
-		slots: make(chan struct{}, o.Slots), submit: make(chan *job), ended: make(chan struct{}),
+		slots: make(chan struct{}, o.Slots), submit: make(chan *job), embeds: make(chan *embedding), ended: make(chan struct{}),
 	}
 	for range o.Slots {
 		e.slots <- struct{}{}

@@ -1,9 +1,11 @@
 package inference
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -258,5 +260,43 @@ func TestTokensAsTheyAre(t *testing.T) {
 	p, err := e.Prepare(Request{Prompt: "Hello"})
 	if err != nil || !p.Untemplated && !e.Info().HasTemplate {
 		t.Errorf("a model without a template: %+v, %v", p, err)
+	}
+}
+
+// Log-probabilities are of the model's distribution, whatever the choice was made by.
+func TestLogprobs(t *testing.T) {
+	e := start(t, "model/testdata/llama.gguf", Options{Threads: 1})
+	r := Request{Tokens: []int32{1, 448, 496}, MaxTokens: 6, IgnoreEOG: true, Logprobs: true, TopN: 5, Sample: Params{Temperature: 1.5, TopK: 3, Seed: 7}}
+	n := 0
+	for ev, err := range e.GenerateLogits(t.Context(), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Token == nil {
+			continue
+		}
+		n++
+		p, sum := ev.Token.Probed, 0.0
+		for _, v := range ev.Token.Logits {
+			sum += math.Exp(float64(v))
+		}
+		want := float64(ev.Token.Logits[ev.Token.ID]) - math.Log(sum)
+		if p == nil || math.Abs(p.Logprob-want) > 1e-6 || len(p.Top) != 5 {
+			t.Errorf("token %d: %+v, want %g", ev.Token.ID, p, want)
+			continue
+		}
+		if !slices.IsSortedFunc(p.Top, func(a, b Ranked) int { return cmp.Compare(b.Value, a.Value) }) {
+			t.Errorf("not in order: %v", p.Top)
+		}
+		if at := slices.IndexFunc(p.Top, func(r Ranked) bool { return r.ID == ev.Token.ID }); at < 0 || at > 2 || p.Top[at].Value != p.Logprob {
+			t.Errorf("of the best three, but not among them: %d in %v", ev.Token.ID, p.Top)
+		}
+	}
+	if n != 6 {
+		t.Errorf("%d tokens", n)
+	}
+	got, err := ask(t.Context(), e, Request{Tokens: []int32{1}, MaxTokens: 1, IgnoreEOG: true})
+	if err != nil || len(got.ids) != 1 {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -32,7 +32,25 @@ type Token struct {
 	Index  int
 	Text   string
 	Logits []float32 // what it was chosen from, only when asked for
+	Probed *Probed   // only when asked for
 }
+
+// Probed is a token's log-probability in the model's distribution, before biases,
+// penalties, temperature and whatever else the choice was made by, and those of the
+// likeliest tokens, the likeliest first.
+type Probed struct {
+	Logprob float64
+	Top     []Ranked
+}
+
+// A Ranked is a token with its logit or log-probability.
+type Ranked = sample.Ranked
+
+// TopLogits returns the n highest logits, the highest first.
+func TopLogits(logits []float32, n int) []Ranked { return sample.Top(nil, logits, n) }
+
+// Piece returns the bytes that a token of an answer spells.
+func (e *Engine) Piece(id int32) []byte { return e.tok.Piece(id, false) }
 
 // StopReason is why an answer ended.
 type StopReason int
@@ -108,7 +126,7 @@ func (e *Engine) begin(ctx context.Context, r Request, p Prompt, logits bool) (*
 	}
 	j := &job{
 		ctx: ctx, tokens: append(make([]int32, 0, len(p.Tokens)+limit), p.Tokens...), prompt: len(p.Tokens), max: limit,
-		eog: !r.IgnoreEOG, sampler: sample.New(r.Sample), logits: logits, out: make(chan update, limit+1),
+		eog: !r.IgnoreEOG, sampler: sample.New(r.Sample), logits: logits, probe: r.Logprobs, top: r.TopN, out: make(chan update, limit+1),
 	}
 	select {
 	case e.submit <- j:
@@ -151,7 +169,7 @@ func (a *answer) follow(yield func(Event, error) bool) {
 			return
 		}
 		text, stop := a.stops.push(a.stream.Push(u.id))
-		t := &Token{ID: u.id, Index: a.count, Text: text, Logits: u.logits}
+		t := &Token{ID: u.id, Index: a.count, Text: text, Logits: u.logits, Probed: u.probed}
 		a.count++
 		if !yield(Event{Token: t}, nil) {
 			return

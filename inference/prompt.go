@@ -26,6 +26,8 @@ type Request struct {
 	MaxTokens int // of the answer; 0: to the end of the context
 	Stop      []string
 	IgnoreEOG bool // go on after a token that ends the answer
+	Logprobs  bool // each token comes with its log-probability
+	TopN      int  // and those of so many of the likeliest tokens
 	Sample    sample.Params
 }
 

@@ -32,6 +32,28 @@ type Token struct {
 	Index   int     `json:"i"`
 	ID      int32   `json:"id"`
 	Channel Channel `json:"channel"`
+
+	// Log-probabilities in the model's distribution, when they were asked for.
+	Logprob     *float64  `json:"logprob,omitempty"`
+	TopLogprobs []Logprob `json:"top_logprobs,omitempty"` // the likeliest first
+	// Pieces are the tokens that the text is of, where it is not this one alone:
+	// those that ended inside a character, or in what may have been a stop string.
+	Pieces []Piece `json:"pieces,omitempty"`
+}
+
+// Logprob is a token with its log-probability.
+type Logprob struct {
+	ID      int32   `json:"id"`
+	Text    string  `json:"t"`
+	Bytes   []int   `json:"bytes,omitempty"` // when they are not those of Text
+	Logprob float64 `json:"logprob"`
+}
+
+// A Piece is a token that had no event of its own.
+type Piece struct {
+	Logprob
+
+	TopLogprobs []Logprob `json:"top_logprobs,omitempty"`
 }
 
 // Channel is what a token belongs to.

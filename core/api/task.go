@@ -34,7 +34,7 @@ type TaskRequest struct {
 	Seed              *uint64           `json:"seed,omitempty"`
 	Stop              []string          `json:"stop,omitempty"`
 	IgnoreEOS         bool              `json:"ignore_eos,omitempty"`
-	Logprobs          *int              `json:"logprobs,omitempty"`
+	Logprobs          *int              `json:"logprobs,omitempty"` // of each token, and of so many of the likeliest
 
 	Tools              json.RawMessage `json:"tools,omitempty"`
 	ToolChoice         json.RawMessage `json:"tool_choice,omitempty"`
@@ -59,6 +59,9 @@ func TextMessage(role, content string) json.RawMessage {
 	}{role, content})
 	return b
 }
+
+// MaxLogprobs is how many of the likeliest tokens a request may ask for.
+const MaxLogprobs = 20
 
 // Limits of contract §4.5.
 const (
@@ -137,8 +140,6 @@ func (v *checks) prompt(r *TaskRequest) {
 		v.unsupported = "tools are not supported yet"
 	case len(r.ResponseFormat) > 0 && !plainText(r.ResponseFormat):
 		v.unsupported = "response_format is not supported yet, but for {\"type\":\"text\"}"
-	case r.Logprobs != nil:
-		v.unsupported = "logprobs are not supported yet"
 	}
 }
 
@@ -203,6 +204,9 @@ func (v *checks) sampling(r *TaskRequest) {
 	}
 	if r.TopK != nil {
 		v.atLeast("top_k", *r.TopK, 0)
+	}
+	if r.Logprobs != nil && (*r.Logprobs < 0 || *r.Logprobs > MaxLogprobs) {
+		v.add("logprobs", "range", fmt.Sprintf("is %d, want 0 to %d", *r.Logprobs, MaxLogprobs))
 	}
 	v.within("temperature", r.Temperature, 0, 2)
 	v.within("top_p", r.TopP, 0, 1)

@@ -24,6 +24,8 @@ func TestValidate(t *testing.T) {
 		"no role":      {`{"messages":[{"content":"x"},7]}`, core.Invalid, []string{"messages[0].role", "messages[1]"}},
 		"image":        {`{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, core.Unsupported, nil},
 		"tools":        {`{"prompt":"x","tools":[{}]}`, core.Unsupported, nil},
+		"logprobs":     {`{"prompt":"x","logprobs":20}`, "", nil},
+		"too many":     {`{"prompt":"x","logprobs":21}`, core.Invalid, []string{"logprobs"}},
 		"option node":  {`{"prompt":"x","node":"-oProxyCommand=x"}`, core.Invalid, []string{"node"}},
 	}
 	for name, tt := range tests {

@@ -4,13 +4,35 @@
 // number that is a function of (seed, position) alone, never of a generator's
 // state: the same seed gives the same text whatever else the engine does, and an
 // answer can go on from any position.
+//
+// The steps are those of llama.cpp's default chain, in its order; each sees what
+// the one before it left over, with probabilities that add up to 1 again:
+//
+//  1. biases are added to the logits
+//  2. penalties: repetition over the last Window tokens, prompt included; presence
+//     and frequency over the answer alone, as OpenAI defines them (llama.cpp counts
+//     them over the same window as repetition)
+//  3. top-k
+//  4. typical (Meister et al. 2022)
+//  5. top-p
+//  6. min-p
+//  7. temperature
+//  8. the draw
+//
+// Truncation therefore looks at the model's own probabilities, and the temperature
+// changes only the odds among what is left. At temperature 0 the token with the
+// highest logit after step 2 is taken.
+//
+// Log-probabilities (Probe) are of the model's distribution before step 1, as
+// llama.cpp's server and OpenAI give them.
+//
+// Nothing sorts a whole vocabulary: candidates lie in a heap, and only as many are
+// taken from it as the choice needs.
 package sample
 
 import (
-	"cmp"
 	"errors"
 	"math"
-	"slices"
 )
 
 // ErrLogits says that the logits hold no usable number.
@@ -21,6 +43,7 @@ var ErrLogits = errors.New("sample: the model gave no usable logits (NaN)")
 type Params struct {
 	Temperature float64 // 0: greedy
 	TopK        int     // of the most likely K tokens; 0: all
+	Typical     float64 // of tokens whose information is nearest to the expected, P together; 0 or 1: all
 	TopP        float64 // of the most likely tokens that make up P together; 0 or 1: all
 	MinP        float64 // of tokens at least MinP times as likely as the best; 0: all
 
@@ -34,17 +57,14 @@ type Params struct {
 
 const defaultWindow = 64
 
-type candidate struct {
-	id int32
-	p  float64 // a logit, then a probability
-}
-
-// A Sampler chooses tokens for one answer. It belongs to one goroutine.
+// A Sampler chooses tokens for one answer. It belongs to one goroutine. It
+// allocates nothing once it has seen a vocabulary.
 type Sampler struct {
 	p     Params
-	cands []candidate
 	count map[int32]int
-	work  []float32
+	work  []float32 // logits with biases and penalties
+	rest  heap      // candidates, not yet in order
+	kept  []candidate
 }
 
 // New returns a sampler. Parameters out of range count as their nearest bound.
@@ -59,24 +79,40 @@ func New(p Params) *Sampler {
 // the answer so far, of which the last answered tokens are the answer.
 func (s *Sampler) Next(logits []float32, position int, history []int32, answered int) (int32, error) {
 	logits = s.adjust(logits, history, answered)
-	best := -1
-	for i, v := range logits {
-		if v == v && (best < 0 || v > logits[best]) { // not NaN
-			best = i
-		}
-	}
+	best := highest(logits)
 	if best < 0 || math.IsInf(float64(logits[best]), -1) {
 		return 0, ErrLogits
 	}
 	if s.p.Temperature <= 0 || s.p.TopK == 1 || math.IsInf(float64(logits[best]), 1) {
 		return int32(best), nil
 	}
-	s.collect(logits, float64(logits[best]))
-	s.cut()
-	return s.pick(uniform(s.p.Seed, uint64(position))), nil
+	s.collect(logits, logits[best])
+	s.typical()
+	s.topP()
+	s.minP()
+	return s.draw(uniform(s.p.Seed, uint64(position))), nil
 }
 
-// adjust applies penalties and biases to a copy, if there are any.
+// highest is the index of the highest logit, of equal ones the first; -1 when
+// there is no number at all.
+func highest(logits []float32) int {
+	best, top := -1, float32(math.Inf(-1))
+	for i, v := range logits {
+		if v > top {
+			best, top = i, v
+		}
+	}
+	if best < 0 {
+		for i, v := range logits {
+			if v == v { // all that are numbers are -Inf
+				return i
+			}
+		}
+	}
+	return best
+}
+
+// adjust applies biases and penalties to a copy, if there are any.
 func (s *Sampler) adjust(logits []float32, history []int32, answered int) []float32 {
 	repeats := s.p.Repetition > 0 && s.p.Repetition != 1
 	counts := s.p.Presence != 0 || s.p.Frequency != 0
@@ -84,6 +120,11 @@ func (s *Sampler) adjust(logits []float32, history []int32, answered int) []floa
 		return logits
 	}
 	s.work = append(s.work[:0], logits...)
+	for id, b := range s.p.Bias {
+		if id >= 0 && int(id) < len(s.work) {
+			s.work[id] += float32(b)
+		}
+	}
 	if repeats {
 		s.repetition(history[max(0, len(history)-s.p.Window):])
 	}
@@ -91,11 +132,6 @@ func (s *Sampler) adjust(logits []float32, history []int32, answered int) []floa
 		s.tally(history[max(0, len(history)-answered):])
 		for id, n := range s.count {
 			s.work[id] -= float32(s.p.Presence + float64(n)*s.p.Frequency)
-		}
-	}
-	for id, b := range s.p.Bias {
-		if id >= 0 && int(id) < len(s.work) {
-			s.work[id] += float32(b)
 		}
 	}
 	return s.work
@@ -121,66 +157,6 @@ func (s *Sampler) tally(tokens []int32) {
 			s.count[id]++
 		}
 	}
-}
-
-// negligible is e^−x below which a token cannot be chosen in practice: it is not
-// even listed.
-const negligible = 40
-
-// collect lists the tokens that may be chosen with their probabilities, not
-// normalised, the likeliest first, equal ones by id.
-func (s *Sampler) collect(logits []float32, top float64) {
-	s.cands = s.cands[:0]
-	floor := -float64(negligible)
-	if s.p.MinP > 0 {
-		floor = max(floor, math.Log(min(s.p.MinP, 1)))
-	}
-	for i, v := range logits {
-		// The temperature comes last, as in llama.cpp: min-p looks at the
-		// model's own probabilities.
-		if x := float64(v) - top; x >= floor*max(1, s.p.Temperature) && (s.p.MinP <= 0 || x >= floor) {
-			s.cands = append(s.cands, candidate{int32(i), math.Exp(x)})
-		}
-	}
-	slices.SortFunc(s.cands, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id))
-	})
-}
-
-// cut applies top-k and top-p, then the temperature.
-func (s *Sampler) cut() {
-	if s.p.TopK > 0 && len(s.cands) > s.p.TopK {
-		s.cands = s.cands[:s.p.TopK]
-	}
-	if s.p.TopP > 0 && s.p.TopP < 1 {
-		var sum, kept float64
-		for _, c := range s.cands {
-			sum += c.p
-		}
-		for i, c := range s.cands {
-			if kept += c.p; kept >= s.p.TopP*sum {
-				s.cands = s.cands[:i+1]
-				break
-			}
-		}
-	}
-	for i := range s.cands {
-		s.cands[i].p = math.Pow(s.cands[i].p, 1/s.p.Temperature)
-	}
-}
-
-// pick returns the candidate at u, from 0 to 1, of the summed probabilities.
-func (s *Sampler) pick(u float64) int32 {
-	var sum float64
-	for _, c := range s.cands {
-		sum += c.p
-	}
-	for _, c := range s.cands {
-		if u -= c.p / sum; u < 0 {
-			return c.id
-		}
-	}
-	return s.cands[0].id // rounding: u was as good as 1
 }
 
 // uniform returns a number in [0, 1) that seed and position alone determine: two

@@ -51,12 +51,13 @@ func (q *queen) chat(c echo.Context) error {
 	if r.Stream {
 		return a.stream(c)
 	}
-	out, err := collect(c.Request().Context(), t)
+	var probs *openai.Logprobs
+	out, err := collect(c.Request().Context(), t, func(tok *api.Token) { probs = probs.Add(tok) })
 	if err != nil {
 		return err
 	}
 	reason := openai.FinishReason(out.StopReason)
-	whole := a.piece("chat.completion", openai.Choice{Message: &openai.Message{Role: "assistant", Content: &out.Text}, FinishReason: &reason})
+	whole := a.piece("chat.completion", openai.Choice{Message: &openai.Message{Role: "assistant", Content: &out.Text}, Logprobs: probs, FinishReason: &reason})
 	whole.Usage = openai.UsageOf(out.Usage)
 	return c.JSON(http.StatusOK, whole)
 }
@@ -103,7 +104,7 @@ func (a *chatAnswer) stream(c echo.Context) error {
 		switch ev := ev.Event.(type) {
 		case *api.Token:
 			a.begin(c)
-			return a.send(openai.Choice{Delta: &openai.Message{Content: &ev.Text}})
+			return a.send(openai.Choice{Delta: &openai.Message{Content: &ev.Text}, Logprobs: (*openai.Logprobs)(nil).Add(ev)})
 		case *api.End:
 			a.begin(c)
 			return a.end(ev)

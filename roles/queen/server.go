@@ -54,7 +54,7 @@ func (q *queen) postTask(c echo.Context) error {
 	if r.Streamed() {
 		return stream(c, t, 0)
 	}
-	out, err := collect(c.Request().Context(), t)
+	out, err := collect(c.Request().Context(), t, nil)
 	if err != nil {
 		return err
 	}
@@ -84,14 +84,18 @@ func stream(c echo.Context, t *task, last int64) error {
 	return out.Done()
 }
 
-// collect waits for the task's end and returns its whole answer.
-func collect(ctx context.Context, t *task) (out api.TaskResult, err error) {
+// collect waits for the task's end and returns its whole answer. each, if not nil,
+// sees every token.
+func collect(ctx context.Context, t *task, each func(*api.Token)) (out api.TaskResult, err error) {
 	var text strings.Builder
 	var failed error
 	err = t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
 		case *api.Token:
 			text.WriteString(ev.Text)
+			if each != nil {
+				each(ev)
+			}
 		case *api.End:
 			out.End = *ev
 		case *api.Failure:

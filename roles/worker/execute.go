@@ -76,6 +76,9 @@ func engineRequest(r *api.ExecuteRequest) inference.Request {
 	if r.Seed != nil {
 		q.Sample.Seed = *r.Seed
 	}
+	if r.Logprobs != nil {
+		q.Logprobs, q.TopN = true, *r.Logprobs
+	}
 	return q
 }
 
@@ -90,6 +93,7 @@ type answer struct {
 
 	out    *api.Stream // nil until the first event
 	tokens int
+	held   []api.Piece // of tokens that had no event yet
 }
 
 // run writes the answer's events. An error is one of before the stream.
@@ -146,10 +150,23 @@ func (a *answer) token(t *inference.Token) error {
 			return err
 		}
 	}
+	piece := a.piece(t)
 	if t.Text == "" {
+		if piece != nil {
+			a.held = append(a.held, *piece)
+		}
 		return nil
 	}
-	return a.out.Send(&api.Token{Text: t.Text, Index: t.Index, ID: t.ID, Channel: api.TextChannel})
+	ev := &api.Token{Text: t.Text, Index: t.Index, ID: t.ID, Channel: api.TextChannel}
+	if piece != nil {
+		ev.Logprob, ev.TopLogprobs = &piece.Logprob.Logprob, piece.TopLogprobs
+		if len(a.held) > 0 || piece.Text != t.Text {
+			a.held = append(a.held, *piece)
+			ev.Pieces = a.held
+		}
+		a.held = nil
+	}
+	return a.out.Send(ev)
 }
 
 var reasons = map[inference.StopReason]api.StopReason{
@@ -158,7 +175,7 @@ var reasons = map[inference.StopReason]api.StopReason{
 
 func (a *answer) end(r *inference.Result) error {
 	if r.Tail != "" {
-		if err := a.out.Send(&api.Token{Text: r.Tail, Index: max(r.AnswerTokens-1, 0), Channel: api.TextChannel}); err != nil {
+		if err := a.out.Send(&api.Token{Text: r.Tail, Index: max(r.AnswerTokens-1, 0), Channel: api.TextChannel, Pieces: a.held}); err != nil {
 			return err
 		}
 	}

@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +30,11 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "tokens", Usage: "the prompt as ids: `1,2,3`"},
 			&cli.IntFlag{Name: "max-tokens", Aliases: []string{"n"}, Usage: "of the answer; 0: to the end of the context", Value: 128},
 			&cli.Float64Flag{Name: "temperature", Usage: "0: always the likeliest token"},
+			&cli.IntFlag{Name: "top-k", Usage: "only of the `N` likeliest tokens"},
+			&cli.Float64Flag{Name: "top-p", Usage: "only of the likeliest that make up `P` together"},
+			&cli.Float64Flag{Name: "min-p", Usage: "only of those `P` times as likely as the best"},
+			&cli.Float64Flag{Name: "typical", Usage: "only of the most typical that make up `P` together"},
+			&cli.Float64Flag{Name: "repeat-penalty", Usage: "of the last 64 tokens; 1: none"},
 			&cli.Uint64Flag{Name: "seed"},
 			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after the end of the text"},
 			&cli.BoolFlag{Name: "logits", Usage: "with --json: the logits after the prompt"},
@@ -79,7 +82,10 @@ func runModel(c *cli.Context) error {
 func runRequest(c *cli.Context) (inference.Request, error) {
 	q := inference.Request{
 		Prompt: c.String("prompt"), Raw: true, MaxTokens: c.Int("max-tokens"), IgnoreEOG: c.Bool("ignore-eos"),
-		Sample: inference.Params{Temperature: c.Float64("temperature"), Seed: c.Uint64("seed")},
+		Sample: inference.Params{
+			Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
+			Typical: c.Float64("typical"), Repetition: c.Float64("repeat-penalty"), Seed: c.Uint64("seed"),
+		},
 	}
 	if (q.Prompt == "") == (c.String("tokens") == "") {
 		return q, &core.Fault{Kind: core.Invalid, What: "want --prompt or --tokens", Try: "rbee worker run --prompt hello"}
@@ -149,11 +155,10 @@ func (r *report) add(ev inference.Event, logits bool, top int) (text string) {
 
 // best returns the n highest logits with their ids, the best first.
 func best(logits []float32, n int) (top [][2]float32) {
-	for id, v := range logits {
-		top = append(top, [2]float32{float32(id), v})
+	for _, r := range inference.TopLogits(logits, n) {
+		top = append(top, [2]float32{float32(r.ID), float32(r.Value)})
 	}
-	slices.SortStableFunc(top, func(a, b [2]float32) int { return cmp.Compare(b[1], a[1]) })
-	return top[:min(n, len(top))]
+	return top
 }
 
 func tokenizeCommand() *cli.Command {

@@ -30,7 +30,8 @@ func Command() *cli.Command {
 		Flags: serveFlags(), Action: serveModel,
 		Subcommands: []*cli.Command{
 			{Name: "serve", Usage: "serve one model over HTTP", Flags: serveFlags(), Action: serveModel},
-			runCommand(), tokenizeCommand(), detokenizeCommand(), templateCommand(), verifyCommand(),
+			runCommand(), tokenizeCommand(), detokenizeCommand(), templateCommand(),
+			inspectCommand(), benchCommand(), perplexityCommand(), dequantizeCommand(), embedCommand(), verifyCommand(),
 		},
 	}
 }

@@ -74,6 +74,9 @@ func (r *ChatRequest) Task() (api.TaskRequest, error) {
 		seed := uint64(*r.Seed)
 		t.Seed = &seed
 	}
+	if t.Logprobs, err = r.logprobs(); err != nil {
+		return t, err
+	}
 	if len(r.Messages) == 0 {
 		return t, &core.Fault{Kind: core.Invalid, What: "messages: is missing or empty", Fields: []core.FieldError{{Field: "messages", Constraint: "required", Message: "is missing or empty"}}}
 	}
@@ -90,7 +93,6 @@ func (r *ChatRequest) refuse() error {
 		given bool
 	}{
 		{"n above 1", r.N != nil && *r.N != 1},
-		{"logprobs", r.Logprobs || r.TopLogprobs != nil && *r.TopLogprobs > 0},
 		{"functions", given(r.Functions)},
 		{"audio", given(r.Audio) || strings.Contains(strings.Join(r.Modalities, " "), "audio")},
 	} {
@@ -129,11 +131,11 @@ type Completion struct {
 
 // Choice is the one answer. Message is set in a whole answer, Delta in a piece.
 type Choice struct {
-	Index        int      `json:"index"`
-	Message      *Message `json:"message,omitempty"`
-	Delta        *Message `json:"delta,omitempty"`
-	Logprobs     *string  `json:"logprobs"`
-	FinishReason *string  `json:"finish_reason"`
+	Index        int       `json:"index"`
+	Message      *Message  `json:"message,omitempty"`
+	Delta        *Message  `json:"delta,omitempty"`
+	Logprobs     *Logprobs `json:"logprobs"`
+	FinishReason *string   `json:"finish_reason"`
 }
 
 // Message is a role and a text; a Delta may have either.
