@@ -154,7 +154,6 @@ func TestRefusedFile(t *testing.T) {
 		"no scores":          {"llama", "scores", nil, "tokenizer.ggml.scores: 0 scores for 14 tokens"},
 		"unigram, no scores": {"t5", "scores", nil, "tokenizer.ggml.scores: 0 scores"},
 		"scores, no numbers": {"llama", "scores", []string{"1"}, "tokenizer.ggml.scores"},
-		"NaN":                {"t5", "scores", slices.Repeat([]float32{float32(math.NaN())}, 14), "tokenizer.ggml.scores: the score of token 0"},
 		"bos":                {"llama", "bos_token_id", uint32(14), "tokenizer.ggml.bos_token_id: token 14"},
 		"eot":                {"gpt2", "eot_token_id", uint32(99), "tokenizer.ggml.eot_token_id: token 99"},
 		"unknown":            {"bert", "unknown_token_id", uint32(1 << 31), "tokenizer.ggml.unknown_token_id: token 2147483648"},
