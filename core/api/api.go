@@ -18,6 +18,7 @@ const (
 	HeaderNode        = "X-Rbee-Node"    // which node a callback comes from
 	HeaderRetry       = "X-Should-Retry" // "false" on whatever is not retriable
 	HeaderDeadline    = "X-Deadline"     // unix milliseconds
+	HeaderParent      = "Traceparent"    // of the W3C's trace context
 )
 
 // MaxBody is how many bytes a request's body may have.
