@@ -269,7 +269,7 @@ func (f *fleet) overSSH(ctx context.Context, n *node, say narrator) error { //no
 	if err != nil {
 		return err
 	}
-	back, err := n.conn.Reverse(fmt.Sprintf("127.0.0.1:%d", f.q.port))
+	back, err := n.conn.Reverse(ctx, fmt.Sprintf("127.0.0.1:%d", f.q.port))
 	if err != nil {
 		return &core.Fault{Kind: core.KindOf(err), What: err.Error(), Cause: err, Try: "set AllowTcpForwarding yes in the node's sshd_config"}
 	}
