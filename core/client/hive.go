@@ -121,3 +121,8 @@ func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] 
 func (c *Client) Execute(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
 	return c.stream(ctx, http.MethodPost, "/execute", r, nil)
 }
+
+// CancelJob ends an answer of a worker. One that is not there has ended.
+func (c *Client) CancelJob(ctx context.Context, id core.TaskID) error {
+	return c.call(ctx, http.MethodDelete, "/execute/"+url.PathEscape(string(id)), nil, nil)
+}
