@@ -159,6 +159,7 @@ func (q *queen) end() {
 		defer one.Unlock()
 		_ = say.Encode(e) // the keeper may be gone
 	})
+	_ = say.Encode(api.Ended{All: true})
 }
 
 // A queue bounds how many tasks wait for a slot.
