@@ -55,7 +55,7 @@ func wantOf(r *api.TaskRequest) want {
 }
 
 // retries is how often a worker that turns out not to be there is replaced.
-const retries = 3
+const retries = 2
 
 // make finds a worker and relays its answer. A worker without a free slot is
 // waited for, in the queue; one that is gone is forgotten, and another taken.
@@ -87,7 +87,7 @@ func (a *answer) make(ctx context.Context) error {
 // moved tells whether err means that the worker is not there: it has ended, or is
 // about to, and its port may be another's.
 func moved(err error) bool {
-	for _, is := range []error{syscall.ECONNREFUSED, core.WorkerNotFound, core.WorkerNotReady, core.ShuttingDown, core.MissingAPIKey, core.InvalidAPIKey} {
+	for _, is := range []error{syscall.ECONNREFUSED, core.WorkerNotFound, core.WorkerNotReady, core.WorkerCrashed, core.ShuttingDown, core.MissingAPIKey, core.InvalidAPIKey} {
 		if errors.Is(err, is) {
 			return true
 		}
