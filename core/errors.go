@@ -199,6 +199,15 @@ func (f *Fault) Unwrap() []error {
 	return []error{f.Kind, f.Cause}
 }
 
+// Public is err as a caller may see it: the details of our own faults are for the
+// log, for they may name what is not the caller's.
+func Public(err error) error {
+	if _, ok := errors.AsType[*Fault](err); ok || KindOf(err) != Internal {
+		return err
+	}
+	return &Fault{Kind: Internal, What: "internal error", Cause: err}
+}
+
 // FaultOf returns the fault in err's tree, or a fault made of err.
 func FaultOf(err error) *Fault {
 	if f, ok := errors.AsType[*Fault](err); ok {
