@@ -59,6 +59,9 @@ func (c *Catalog) PutBlob(ctx context.Context, hash string, ref core.ModelRef, s
 	if got != hash {
 		return Model{}, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("the content of %s has the hash %s, not %s", ref, got, hash), Try: "copy it again"}
 	}
+	if _, err := read(part.Name(), string(ref)); err != nil {
+		return Model{}, err
+	}
 	path := filepath.Join(c.o.Models, hash+".gguf")
 	if err := os.Rename(part.Name(), path); err != nil {
 		return Model{}, fmt.Errorf("catalog: %w", err)
@@ -87,38 +90,4 @@ func room(dir string, size int64) error {
 		}
 	}
 	return nil
-}
-
-// A reader ends with its context.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
-}
-
-// Hash computes the hash of a model's file and writes it to its row, unless the
-// file is another one by then.
-func (c *Catalog) Hash(ctx context.Context, m Model) (string, error) {
-	f, err := os.Open(m.Path)
-	if err != nil {
-		return "", fmt.Errorf("catalog: %w", err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, reader{ctx, f}); err != nil {
-		return "", fmt.Errorf("catalog: hash of %s: %w", m.Path, err)
-	}
-	hash := hex.EncodeToString(h.Sum(nil))
-	_, err = c.db.ExecContext(ctx, "UPDATE models SET sha256 = ? WHERE ref = ? AND size_bytes = ? AND modified_ns = ?",
-		hash, m.Ref, m.Size, m.Modified.UnixNano())
-	if err != nil {
-		return "", fmt.Errorf("catalog: hash of %s: %w", m.Ref, err)
-	}
-	return hash, nil
 }

@@ -10,11 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	_ "github.com/mattn/go-sqlite3" // the driver
@@ -60,87 +56,6 @@ type Options struct {
 type Catalog struct {
 	db *sql.DB
 	o  Options
-}
-
-// Open opens the catalog, and makes or mends it when need be: a broken file is
-// moved to the state directory, and said in the log.
-func Open(ctx context.Context, o Options) (*Catalog, error) {
-	if err := os.MkdirAll(filepath.Dir(o.File), 0o700); err != nil {
-		return nil, fmt.Errorf("catalog: %w", err)
-	}
-	c, err := open(ctx, o)
-	if err == nil || !broken(err) {
-		return c, err
-	}
-	aside := filepath.Join(o.State, "models.db.corrupt."+time.Now().UTC().Format("20060102T150405"))
-	if merr := errors.Join(os.MkdirAll(o.State, 0o700), os.Rename(o.File, aside)); merr != nil {
-		return nil, errors.Join(err, merr)
-	}
-	_ = os.Remove(o.File + "-journal") // of the broken file
-	o.Log.Warn("the catalog was broken and is made anew", "error", err.Error(), "old", aside)
-	return open(ctx, o)
-}
-
-// broken tells whether the file is no database any more.
-func broken(err error) bool {
-	return errors.Is(err, errCheck) || strings.Contains(err.Error(), "not a database") || strings.Contains(err.Error(), "malformed")
-}
-
-var errCheck = errors.New("the integrity check failed")
-
-func open(ctx context.Context, o Options) (*Catalog, error) {
-	dsn := "file:" + (&url.URL{Path: o.File}).EscapedPath() +
-		"?_busy_timeout=5000&_journal_mode=DELETE&_foreign_keys=on&_txlock=immediate"
-	db, err := sql.Open("sqlite3", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("catalog: %w", err)
-	}
-	db.SetMaxOpenConns(1) // one writer; the others wait here and not for a lock
-	c := &Catalog{db, o}
-	if err := errors.Join(c.check(ctx), c.migrate(ctx)); err != nil {
-		return nil, errors.Join(fmt.Errorf("catalog: %s: %w", o.File, err), db.Close())
-	}
-	return c, nil
-}
-
-func (c *Catalog) check(ctx context.Context) error {
-	var verdict string
-	if err := c.db.QueryRowContext(ctx, "PRAGMA quick_check").Scan(&verdict); err != nil {
-		return err
-	}
-	if verdict != "ok" {
-		return fmt.Errorf("%w: %s", errCheck, verdict)
-	}
-	return nil
-}
-
-// migrate brings the schema up to date. Of several at once the first does it.
-func (c *Catalog) migrate(ctx context.Context) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
-	}
-	slices.Sort(files)
-	return c.tx(ctx, func(tx *sql.Tx) error {
-		var version int
-		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-			return err
-		}
-		if version > len(files) {
-			return fmt.Errorf("the catalog is of a newer version of rbee (%d, this one knows %d)", version, len(files))
-		}
-		for i := version; i < len(files); i++ {
-			text, err := migrations.ReadFile(files[i])
-			if err != nil {
-				return err
-			}
-			if _, err := tx.ExecContext(ctx, string(text)); err != nil {
-				return fmt.Errorf("%s: %w", files[i], err)
-			}
-		}
-		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", len(files)))
-		return err
-	})
 }
 
 // tx runs f in a transaction.
@@ -235,7 +150,7 @@ func (c *Catalog) Import(ctx context.Context, path string) (Model, error) {
 
 // add reads the header of a file and writes its row.
 func (c *Catalog) add(ctx context.Context, ref core.ModelRef, path, sha256 string, source Source) (Model, error) {
-	m, err := read(path)
+	m, err := read(path, path)
 	if err != nil {
 		return Model{}, err
 	}
@@ -244,7 +159,7 @@ func (c *Catalog) add(ctx context.Context, ref core.ModelRef, path, sha256 strin
 		_, err := tx.ExecContext(ctx, `INSERT INTO models (`+columns+`, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)
 			ON CONFLICT (ref) DO UPDATE SET path = excluded.path, size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns,
 			sha256 = excluded.sha256, architecture = excluded.architecture, quantization = excluded.quantization,
-			parameters = excluded.parameters, source = excluded.source`,
+			parameters = excluded.parameters, source = excluded.source, hashed_bytes = 0, hash_state = NULL`,
 			m.Ref, m.Path, m.Size, m.Modified.UnixNano(), m.SHA256, m.Architecture, m.Quantization, m.Parameters, m.Source,
 			time.Now().UTC().Format(time.RFC3339))
 		return err
@@ -255,8 +170,8 @@ func (c *Catalog) add(ctx context.Context, ref core.ModelRef, path, sha256 strin
 	return m, nil
 }
 
-// read looks into a model file.
-func read(path string) (Model, error) {
+// read looks into a model file. called is its name in errors.
+func read(path, called string) (Model, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Model{}, notFound(core.ModelRef("file:" + path))
@@ -267,7 +182,7 @@ func read(path string) (Model, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return Model{}, &core.Fault{
-			Kind: core.Invalid, What: fmt.Sprintf("model %s: %v", path, err),
+			Kind: core.Invalid, What: fmt.Sprintf("model %s: %v", called, err),
 			Try: "give a whole GGUF file; one that is cut off must be downloaded again", Cause: err,
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rbee/core"
 )
@@ -123,7 +124,15 @@ func TestPutBlob(t *testing.T) {
 	if got, err := c.ByHash(t.Context(), m.SHA256); err != nil || got.Path != m.Path {
 		t.Errorf("ByHash: %+v, %v", got, err)
 	}
+	text := []byte("a text, and no model at all")
 	for name, put := range map[string]func() error{
+		"no model": func() error {
+			_, err := c.PutBlob(t.Context(), hashOf(text), "file:/x/text.gguf", -1, bytes.NewReader(text))
+			if !errors.Is(err, core.Invalid) || !strings.Contains(err.Error(), "/x/text.gguf") {
+				t.Errorf("no model: %v", err)
+			}
+			return err
+		},
 		"other content": func() error {
 			_, err := c.PutBlob(t.Context(), strings.Repeat("a", 64), "file:/x", -1, bytes.NewReader(content))
 			return err
@@ -199,5 +208,88 @@ func TestBroken(t *testing.T) {
 	}
 	if aside, _ := filepath.Glob(filepath.Join(o.State, "models.db.corrupt.*")); len(aside) != 1 {
 		t.Errorf("the broken file is not aside: %v", aside)
+	}
+}
+
+// What was copied here is found again when the catalog is made anew, and what was
+// left by a crash goes.
+func TestRebuild(t *testing.T) {
+	o := options(t)
+	_, content := copyOf(t, t.TempDir())
+	c := opened(t, o)
+	m, err := c.PutBlob(t.Context(), hashOf(content), "file:/elsewhere/m.gguf", -1, bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, fresh := filepath.Join(o.Models, "a.partial"), filepath.Join(o.Models, "b.partial")
+	for _, name := range []string{old, fresh} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * staleCopy)
+	err = errors.Join(os.Chtimes(old, long, long), os.WriteFile(o.File, bytes.Repeat([]byte("garbage"), 1000), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = opened(t, o)
+	all, err := c.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Path != m.Path || all[0].SHA256 != m.SHA256 || all[0].Source != Copied {
+		t.Errorf("List: %+v, %v", all, err)
+	}
+	if parts, _ := filepath.Glob(filepath.Join(o.Models, "*.partial")); len(parts) != 1 || parts[0] != fresh {
+		t.Errorf("unfinished copies: %v", parts)
+	}
+}
+
+// Many at once on a broken catalog: one puts it aside, all see what it holds then.
+func TestBrokenForMany(t *testing.T) {
+	o := options(t)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(o.File), 0o700), os.WriteFile(o.File, bytes.Repeat([]byte("garbage"), 1000), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			c, err := Open(context.WithoutCancel(t.Context()), o)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+	}
+	all.Wait()
+	if aside, _ := filepath.Glob(filepath.Join(o.State, "models.db.corrupt.*")); len(aside) != 1 {
+		t.Errorf("put aside: %v", aside)
+	}
+}
+
+// A hash that was broken off goes on where it was.
+func TestHashGoesOn(t *testing.T) {
+	c := opened(t, options(t))
+	path, content := copyOf(t, t.TempDir())
+	m, err := c.Import(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := sha256.New()
+	half.Write(content[:1000])
+	if err := c.keepHash(t.Context(), m, half, 1000); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Hash(ctx, m); err == nil {
+		t.Error("a hash without a context to live in")
+	}
+	if _, at, err := c.hashSoFar(t.Context(), m); err != nil || at != 1000 {
+		t.Errorf("so far: %d bytes, %v", at, err)
+	}
+	if got, err := c.Hash(t.Context(), m); err != nil || got != hashOf(content) {
+		t.Errorf("got %s, %v, want %s", got, err, hashOf(content))
 	}
 }

@@ -30,8 +30,10 @@ const (
 	WorkerNotFound        Kind = "WORKER_NOT_FOUND"
 	TaskNotFound          Kind = "TASK_NOT_FOUND"
 	NotFound              Kind = "NOT_FOUND" // a path that is no endpoint
+	NotAllowed            Kind = "METHOD_NOT_ALLOWED"
 	VersionMismatch       Kind = "VERSION_MISMATCH"
 	WorkerRegistered      Kind = "WORKER_ALREADY_REGISTERED"
+	WorkerBusy            Kind = "WORKER_BUSY" // it was asked to end only if nobody uses it
 	BodyTooLarge          Kind = "BODY_TOO_LARGE"
 	NotJSON               Kind = "UNSUPPORTED_MEDIA_TYPE"
 	QueueFull             Kind = "QUEUE_FULL"
@@ -77,8 +79,10 @@ var kinds = map[Kind]traits{
 	WorkerNotFound:        {http.StatusNotFound, false},
 	TaskNotFound:          {http.StatusNotFound, false},
 	NotFound:              {http.StatusNotFound, false},
+	NotAllowed:            {http.StatusMethodNotAllowed, false},
 	VersionMismatch:       {http.StatusConflict, false},
 	WorkerRegistered:      {http.StatusConflict, false},
+	WorkerBusy:            {http.StatusConflict, true},
 	BodyTooLarge:          {http.StatusRequestEntityTooLarge, false},
 	NotJSON:               {http.StatusUnsupportedMediaType, false},
 	QueueFull:             {http.StatusTooManyRequests, true},
@@ -197,6 +201,15 @@ func (f *Fault) Unwrap() []error {
 		return []error{f.Kind}
 	}
 	return []error{f.Kind, f.Cause}
+}
+
+// Public is err as a caller may see it: the details of our own faults are for the
+// log, for they may name what is not the caller's.
+func Public(err error) error {
+	if _, ok := errors.AsType[*Fault](err); ok || KindOf(err) != Internal {
+		return err
+	}
+	return &Fault{Kind: Internal, What: "internal error", Cause: err}
 }
 
 // FaultOf returns the fault in err's tree, or a fault made of err.

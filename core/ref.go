@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,13 @@ func ParseModelRef(text string) (ModelRef, error) {
 		Kind: Unsupported, What: fmt.Sprintf("model %s: downloading models by name is not built yet", text),
 		Try: "give the path of a .gguf file, or leave --model out for the embedded model",
 	}
+}
+
+// In tells whether a "file:" reference lies below one of the directories, whose
+// paths are absolute and clean.
+func (ref ModelRef) In(dirs []string) bool {
+	path, ok := ref.Path()
+	return ok && slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") })
 }
 
 // Path returns the path of a "file:" reference.

@@ -160,6 +160,9 @@ func TestNeedsHold(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, name := range files {
+		if strings.HasSuffix(name, "nomic-bert.gguf") {
+			continue // without a tokenizer, which Open needs
+		}
 		in, err := Inspect(name, 64, 2)
 		if err != nil || in.NeedsError != nil {
 			t.Errorf("%s: %v, %v", name, err, in.NeedsError)

@@ -17,10 +17,13 @@ const verifyText = "The hive stood at the end of the lane, and 27 bees flew out 
 // Every model in the engine's test data agrees with the reference engine.
 func TestVerify(t *testing.T) {
 	files, err := filepath.Glob("model/testdata/*.gguf")
-	if err != nil || len(files) < 10 {
+	if err != nil || len(files) < 20 {
 		t.Fatalf("%d models: %v", len(files), err)
 	}
 	for _, file := range files {
+		if strings.HasSuffix(file, "nomic-bert.gguf") {
+			continue // without a tokenizer; its vectors have goldens in package model
+		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".gguf"), func(t *testing.T) {
 			parts := 0
 			for c, err := range inference.Verify(t.Context(), file, inference.Options{Threads: 2}, verifyText) {

@@ -13,15 +13,25 @@ import (
 	"rbee/core"
 )
 
+// A Shape is all that makes one worker do for a request. Zero numbers are the
+// defaults, which fit nobody who gave a number.
+type Shape struct {
+	Model         core.ModelRef
+	Backend       core.Backend
+	Device        int
+	ContextLength int
+	Threads       int
+}
+
 // A Worker is one process that serves a model.
 type Worker struct {
-	ID      core.WorkerID
-	Node    core.NodeName
-	URL     string // with the node's name as host
-	Model   core.ModelRef
-	Backend core.Backend
-	Device  int
-	Ready   bool // it has called back
+	Shape
+
+	ID    core.WorkerID
+	Node  core.NodeName
+	Hive  string // which hive started it, of those that the node has had; empty: nobody expected it
+	URL   string // with the node's name as host
+	Ready bool   // it has called back
 }
 
 // A Registry is safe for use by many at once. The zero value is empty.
@@ -34,13 +44,13 @@ type Registry struct {
 // ErrGone says that a worker that was waited for is not there any more.
 var ErrGone = errors.New("registry: the worker is gone")
 
-// Expect registers a worker that was started and has not called back.
+// Expect registers a worker that was started. It knows the worker better than a
+// callback, which may have been faster.
 func (r *Registry) Expect(w Worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old, ok := r.workers[w.ID]; !ok || !old.Ready { // a callback may have been faster
-		r.put(w)
-	}
+	w.Ready = r.workers[w.ID].Ready
+	r.put(w)
 }
 
 // Ready takes a worker's callback. Twice the same is fine; a known worker with
@@ -48,8 +58,11 @@ func (r *Registry) Expect(w Worker) {
 func (r *Registry) Ready(w Worker) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old, ok := r.workers[w.ID]; ok && old.URL != w.URL {
-		return &core.Fault{Kind: core.WorkerRegistered, What: fmt.Sprintf("worker %s is registered at %s, not at %s", w.ID, old.URL, w.URL)}
+	if old, ok := r.workers[w.ID]; ok {
+		if old.URL != w.URL {
+			return &core.Fault{Kind: core.WorkerRegistered, What: fmt.Sprintf("worker %s is registered at %s, not at %s", w.ID, old.URL, w.URL)}
+		}
+		w = old
 	}
 	w.Ready = true
 	r.put(w)
@@ -64,12 +77,12 @@ func (r *Registry) Remove(id core.WorkerID) {
 	r.tell()
 }
 
-// RemoveNode forgets the workers of a node.
-func (r *Registry) RemoveNode(node core.NodeName) {
+// RemoveHive forgets the workers of a hive.
+func (r *Registry) RemoveHive(hive string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, w := range r.workers {
-		if w.Node == node {
+		if w.Hive == hive {
 			delete(r.workers, id)
 		}
 	}
@@ -97,6 +110,22 @@ func (r *Registry) Find(id core.WorkerID) (Worker, bool) {
 	defer r.mu.Unlock()
 	w, ok := r.workers[id]
 	return w, ok
+}
+
+// Fit returns a worker of the hive that has exactly the shape, a ready one before
+// one that loads.
+func (r *Registry) Fit(hive string, s Shape) (fit Worker, ok bool) {
+	for _, w := range r.Of(hive) {
+		if w.Shape == s && (!ok || w.Ready && !fit.Ready) {
+			fit, ok = w, true
+		}
+	}
+	return fit, ok
+}
+
+// Of returns the workers of a hive, by id.
+func (r *Registry) Of(hive string) []Worker {
+	return slices.DeleteFunc(r.List(), func(w Worker) bool { return w.Hive != hive })
 }
 
 // List returns all workers, by id.

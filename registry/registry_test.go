@@ -11,7 +11,7 @@ import (
 
 func TestReady(t *testing.T) {
 	var r Registry
-	w := Worker{ID: "w1", Node: "mac", URL: "http://mac:8001", Model: core.Embedded}
+	w := Worker{ID: "w1", Node: "mac", Hive: "h1", URL: "http://mac:8001", Shape: Shape{Model: core.Embedded}}
 	r.Expect(w)
 	if got, _ := r.Find("w1"); got.Ready {
 		t.Error("ready before its callback")
@@ -32,9 +32,59 @@ func TestReady(t *testing.T) {
 	if err := r.Ready(Worker{ID: "w2", Node: "pc"}); err != nil {
 		t.Errorf("a worker nobody expected: %v", err)
 	}
-	r.RemoveNode("mac")
+	r.RemoveHive("h1")
 	if all := r.List(); len(all) != 1 || all[0].ID != "w2" {
 		t.Errorf("List: %v", all)
+	}
+}
+
+// A callback that was faster than the answer to the spawn knows less of its worker.
+func TestExpectLate(t *testing.T) {
+	var r Registry
+	if err := r.Ready(Worker{ID: "w", Node: "localhost", URL: "http://localhost:8001"}); err != nil {
+		t.Fatal(err)
+	}
+	want := Worker{ID: "w", Node: "mac", Hive: "h", URL: "http://localhost:8001", Shape: Shape{Model: core.Embedded, Threads: 2}}
+	r.Expect(want)
+	want.Ready = true
+	if got, _ := r.Find("w"); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if err := r.Ready(Worker{ID: "w", Node: "localhost", URL: "http://localhost:8001"}); err != nil {
+		t.Error(err)
+	}
+	if got, _ := r.Find("w"); got != want {
+		t.Errorf("after another callback: %+v, want %+v", got, want)
+	}
+}
+
+func TestFit(t *testing.T) {
+	var r Registry
+	plain := Shape{Model: core.Embedded, Backend: core.CPU}
+	r.Expect(Worker{ID: "a", Hive: "h", Shape: plain})
+	r.Expect(Worker{ID: "b", Hive: "h", Shape: plain})
+	if err := r.Ready(Worker{ID: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		hive   string
+		change func(*Shape)
+		want   core.WorkerID
+	}{
+		"the same":     {"h", func(*Shape) {}, "b"},
+		"another hive": {"i", func(*Shape) {}, ""},
+		"model":        {"h", func(s *Shape) { s.Model = "file:/x" }, ""},
+		"backend":      {"h", func(s *Shape) { s.Backend = core.CUDA }, ""},
+		"device":       {"h", func(s *Shape) { s.Device = 1 }, ""},
+		"context":      {"h", func(s *Shape) { s.ContextLength = 64 }, ""},
+		"threads":      {"h", func(s *Shape) { s.Threads = 1 }, ""},
+	}
+	for name, tt := range tests {
+		s := plain
+		tt.change(&s)
+		if got, ok := r.Fit(tt.hive, s); got.ID != tt.want || ok != (tt.want != "") {
+			t.Errorf("%s: got %q, %v", name, got.ID, ok)
+		}
 	}
 }
 

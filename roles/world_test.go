@@ -112,12 +112,21 @@ func (w *world) start(name string, args ...string) *run { return w.startEnv(nil,
 
 func (w *world) startEnv(env []string, name string, args ...string) *run {
 	w.t.Helper()
+	return w.startAs(nil, env, name, args...)
+}
+
+// startAs starts it as another user; nil is this one.
+func (w *world) startAs(user *syscall.Credential, env []string, name string, args ...string) *run {
+	w.t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	r := &run{w: w, ended: make(chan struct{}), events: make(chan api.Event, 10_000), lines: make(chan struct{}, 100_000), name: name}
-	r.cmd = &exec.Cmd{Path: exe, Args: append([]string{name}, args...), Env: w.env(env...), SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	r.cmd = &exec.Cmd{Path: exe, Args: append([]string{name}, args...), Env: w.env(env...), SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Credential: user}}
+	if user != nil {
+		r.cmd.Path = "/proc/self/exe" // the way to the file is closed to others
+	}
 	stdout, err := r.cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -18,6 +18,7 @@ const (
 	HeaderNode        = "X-Rbee-Node"    // which node a callback comes from
 	HeaderRetry       = "X-Should-Retry" // "false" on whatever is not retriable
 	HeaderDeadline    = "X-Deadline"     // unix milliseconds
+	HeaderParent      = "Traceparent"    // of the W3C's trace context
 )
 
 // MaxBody is how many bytes a request's body may have.
@@ -88,11 +89,12 @@ type TaskResult struct {
 }
 
 // Ended is what an ephemeral queen writes on its stdout, one line for each hive
-// that it has ended, for the keeper's proof.
+// that it has ended and a last one that says so, for the keeper's proof.
 type Ended struct {
 	Node    core.NodeName `json:"node"`
 	Hive    string        `json:"hive"`    // what it took: "was asked", "SIGTERM", "SIGKILL"; "lives on" for a borrowed one
 	Workers int           `json:"workers"` // that were running and are gone
 	Left    int           `json:"left"`    // that could not be ended or not be seen to end
 	Error   string        `json:"error,omitempty"`
+	All     bool          `json:"all,omitempty"` // the last line: there is no other hive
 }

@@ -132,6 +132,9 @@ func (v *checks) prompt(r *TaskRequest) {
 	case r.Prompt != nil && *r.Prompt == "":
 		v.add("prompt", "length", "is empty")
 	}
+	if r.Raw && len(r.Messages) > 0 {
+		v.add("raw", "exclusive", "messages need the chat template; raw wants a prompt")
+	}
 	for i, m := range r.Messages {
 		v.message(i, m)
 	}

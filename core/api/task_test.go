@@ -23,6 +23,7 @@ func TestValidate(t *testing.T) {
 		"many at once": {`{"prompt":"x","max_tokens":0,"temperature":2.5,"top_p":-1,"stop":[""],"backend":"rocm"}`, core.Invalid, []string{"backend", "max_tokens", "temperature", "top_p", "stop[0]"}},
 		"no role":      {`{"messages":[{"content":"x"},7]}`, core.Invalid, []string{"messages[0].role", "messages[1]"}},
 		"image":        {`{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, core.Unsupported, nil},
+		"raw chat":     {`{"messages":[{"role":"user","content":"x"}],"raw":true}`, core.Invalid, []string{"raw"}},
 		"tools":        {`{"prompt":"x","tools":[{}]}`, core.Unsupported, nil},
 		"logprobs":     {`{"prompt":"x","logprobs":20}`, "", nil},
 		"too many":     {`{"prompt":"x","logprobs":21}`, core.Invalid, []string{"logprobs"}},

@@ -31,7 +31,8 @@ type LoadStage struct {
 type ExecuteRequest struct {
 	TaskRequest
 
-	JobID        core.TaskID `json:"job_id"`
-	Tokens       []int32     `json:"tokens,omitempty"`        // instead of prompt or messages
-	ResumeTokens []int32     `json:"resume_tokens,omitempty"` // of an answer that goes on here
+	JobID        core.TaskID   `json:"job_id"`
+	WorkerID     core.WorkerID `json:"worker_id,omitempty"`     // whom the caller means; another one refuses
+	Tokens       []int32       `json:"tokens,omitempty"`        // instead of prompt or messages
+	ResumeTokens []int32       `json:"resume_tokens,omitempty"` // of an answer that goes on here
 }

@@ -7,6 +7,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,34 @@ import (
 type Options struct {
 	Token       string
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error) // nil: directly
-	Correlation string                                                            // sent with every call; empty: the server makes one
+	Limit       time.Duration                                                     // of a call that does not stream; 0: 10 s
+}
+
+// A Trace is what a request carries on to whatever is called for its sake.
+type Trace struct {
+	Correlation string
+	Parent      string    // traceparent
+	Deadline    time.Time // zero: none
+}
+
+type traceKey struct{}
+
+// WithTrace returns a context whose calls carry t.
+func WithTrace(ctx context.Context, t Trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+// headers sets what the context of a call carries.
+func (t Trace) headers(h http.Header) {
+	if t.Correlation != "" {
+		h.Set(api.HeaderCorrelation, t.Correlation)
+	}
+	if t.Parent != "" {
+		h.Set(api.HeaderParent, t.Parent)
+	}
+	if !t.Deadline.IsZero() {
+		h.Set(api.HeaderDeadline, strconv.FormatInt(t.Deadline.UnixMilli(), 10))
+	}
 }
 
 // A Client calls one server. Its methods may be called at once.
@@ -46,6 +75,7 @@ func New(base string, o Options) *Client {
 	}
 	// No proxy: these are machines of one's own. No time limit: answers stream.
 	t := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DisableCompression: true}
+	o.Limit = cmp.Or(o.Limit, 10*time.Second)
 	return &Client{strings.TrimSuffix(base, "/"), o, &http.Client{Transport: t}}
 }
 
@@ -55,28 +85,38 @@ func (c *Client) URL() string { return c.base }
 // Close drops the connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// send makes a request. The caller closes the body of an answer without error.
+const health = "/health"
+
+// send makes a request. The caller closes the body of an answer without error. A
+// server that cannot be reached, or breaks off, is core.NodeUnreachable.
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	maps.Copy(req.Header, header)
-	if c.o.Token != "" {
+	if c.o.Token != "" && path != health { // who it is comes before it is trusted
 		req.Header.Set("Authorization", "Bearer "+c.o.Token)
 	}
-	if c.o.Correlation != "" {
-		req.Header.Set(api.HeaderCorrelation, c.o.Correlation)
-	}
+	trace, _ := ctx.Value(traceKey{}).(Trace)
+	trace.headers(req.Header)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", trim(err))
+		return nil, fmt.Errorf("client: %w", because(ctx, trim(err)))
 	}
 	if err := api.ErrorOf(resp); err != nil {
 		_ = resp.Body.Close()
 		return nil, err
 	}
 	return resp, nil
+}
+
+// because says why a call failed: its context, or else the way to the server.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: %w", core.NodeUnreachable, err)
 }
 
 // trim takes the method and URL off a transport's error, but not the cause.
@@ -95,8 +135,15 @@ func jsonBody(v any) (io.Reader, http.Header, error) {
 	return bytes.NewReader(b), http.Header{"Content-Type": {"application/json"}}, nil
 }
 
-// call sends in, if it is not nil, and reads the answer into out, if that is not nil.
+// call sends in, if it is not nil, and reads the answer into out, if that is not
+// nil. It ends within the limit, whatever the server does.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	return c.callIn(ctx, c.o.Limit, method, path, in, out)
+}
+
+func (c *Client) callIn(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, c.late(limit))
+	defer cancel()
 	var body io.Reader
 	var header http.Header
 	if in != nil {
@@ -115,9 +162,14 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(out); err != nil {
-		return fmt.Errorf("client: %s %s: %w", method, path, err)
+		return fmt.Errorf("client: %s %s: %w", method, path, because(ctx, err))
 	}
 	return nil
+}
+
+// late is the cause of a call that took too long.
+func (c *Client) late(limit time.Duration) error {
+	return &core.Fault{Kind: core.ConnectionTimeout, What: fmt.Sprintf("%s does not answer in %v", c.base, limit)}
 }
 
 // stream sends in and yields the events of the answer.
@@ -147,9 +199,9 @@ func (c *Client) stream(ctx context.Context, method, path string, in any, header
 	}
 }
 
-// Health asks who the server is. It needs no token.
+// Health asks who the server is. It needs no token and sends none.
 func (c *Client) Health(ctx context.Context) (h api.Health, err error) {
-	return h, c.call(ctx, http.MethodGet, "/health", nil, &h)
+	return h, c.call(ctx, http.MethodGet, health, nil, &h)
 }
 
 // Shutdown asks a hive or a worker to end. It returns when that has begun.
@@ -173,6 +225,8 @@ func (c *Client) ready(ctx context.Context, path string, node core.NodeName, r a
 		return err
 	}
 	header.Set(api.HeaderNode, string(node))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Limit, c.late(c.o.Limit))
+	defer cancel()
 	resp, err := c.send(ctx, http.MethodPost, path, body, header)
 	if err != nil {
 		return err

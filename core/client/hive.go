@@ -26,7 +26,7 @@ func (c *Client) Workers(ctx context.Context) (w api.Workers, err error) {
 
 // DeleteWorker ends a worker and returns when it is gone.
 func (c *Client) DeleteWorker(ctx context.Context, id core.WorkerID) error {
-	return c.call(ctx, http.MethodDelete, "/v1/workers/"+url.PathEscape(string(id)), nil, nil)
+	return c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, "/v1/workers/"+url.PathEscape(string(id)), nil, nil)
 }
 
 // Capabilities asks a hive what its machine has.
@@ -55,13 +55,35 @@ func (c *Client) PutBlob(ctx context.Context, sha256 string, ref core.ModelRef, 
 }
 
 // Lease holds a hive that somebody else started: body carries the lines of a
-// lease, and lives as long as the returned stream, which the caller closes.
-func (c *Client) Lease(ctx context.Context, id string, body io.Reader) (io.Closer, error) {
-	resp, err := c.send(ctx, http.MethodPost, "/v1/leases/"+url.PathEscape(id), io.NopCloser(body), nil)
+// lease, and is closed with it. ctx is for the call until the hive has taken it; the lease itself lives
+// until the returned stream is closed, and the end of the stream is the hive's.
+func (c *Client) Lease(ctx context.Context, id string, body io.ReadCloser) (io.ReadCloser, error) {
+	ctx, done := context.WithTimeoutCause(ctx, c.o.Limit, c.late(c.o.Limit))
+	defer done()
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(life, func() { _ = body.Close() }) // the transport waits for the Read it is in
+	taken := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
+	resp, err := c.send(life, http.MethodPost, "/v1/leases/"+url.PathEscape(id), body, nil)
 	if err != nil {
+		end(nil)
 		return nil, err
 	}
-	return resp.Body, nil
+	if !taken() { // in the very last moment
+		_ = resp.Body.Close()
+		return nil, context.Cause(ctx)
+	}
+	return &leased{resp.Body, end}, nil
+}
+
+// leased ends the request with its answer: the body that is being sent, too.
+type leased struct {
+	io.ReadCloser
+	end context.CancelCauseFunc
+}
+
+func (l *leased) Close() error {
+	l.end(nil)
+	return l.ReadCloser.Close()
 }
 
 // Ready asks a worker how far it is.
@@ -98,4 +120,9 @@ func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] 
 // Execute asks a worker for an answer and yields its events. Breaking off ends it.
 func (c *Client) Execute(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
 	return c.stream(ctx, http.MethodPost, "/execute", r, nil)
+}
+
+// CancelJob ends an answer of a worker. One that is not there has ended.
+func (c *Client) CancelJob(ctx context.Context, id core.TaskID) error {
+	return c.call(ctx, http.MethodDelete, "/execute/"+url.PathEscape(string(id)), nil, nil)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,16 +56,26 @@ func (d *tomlDuration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Load returns the settings that the environment and the config file make.
-func Load(env func(string) string) (Settings, error) {
+// Load returns the settings that the environment, as os.Environ gives it, and the
+// config file make.
+func Load(environ []string) (Settings, error) {
+	env := func(name string) string {
+		for _, pair := range slices.Backward(environ) { // the last one counts
+			if value, ok := strings.CutPrefix(pair, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
 	s := Settings{Paths: paths(env), Limits: DefaultLimits()}
 	if err := s.readFile(env); err != nil {
 		return Settings{}, err
 	}
-	for _, key := range limitKeys() {
-		if v := env("RBEE_LIMITS_" + strings.ToUpper(key)); v != "" {
-			if err := s.Limits.set(key, v); err != nil {
-				return Settings{}, invalid("RBEE_LIMITS_"+strings.ToUpper(key), err)
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if key, ok := strings.CutPrefix(name, "RBEE_LIMITS_"); ok && value != "" {
+			if err := s.Limits.set(strings.ToLower(key), value); err != nil {
+				return Settings{}, invalid(name, err)
 			}
 		}
 	}
@@ -152,8 +163,8 @@ func invalid(what string, err error) error {
 	return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("%s: %v", what, err), Cause: err}
 }
 
-// duration reads a positive duration as Go writes it; a bare number is seconds.
-func duration(v string) (time.Duration, error) {
+// Duration reads a duration from 0 on as Go writes it; a bare number is seconds.
+func Duration(v string) (time.Duration, error) {
 	if n, err := strconv.ParseFloat(v, 64); err == nil {
 		v = strconv.FormatFloat(n, 'f', -1, 64) + "s"
 	}

@@ -25,6 +25,9 @@ func TestLoad(t *testing.T) {
 		"unknown limit":  {"[limits]\nidel = '1m'\n", nil, nil, "limits.idel: unknown limit"},
 		"broken file":    {"x = = 1", nil, nil, "line 1"},
 		"bad limit":      {"", map[string]string{"RBEE_LIMITS_BEAT": "soon"}, nil, "RBEE_LIMITS_BEAT"},
+		"no beat":        {"", map[string]string{"RBEE_LIMITS_BEAT": "0"}, nil, "RBEE_LIMITS_BEAT: is 0, want more than 0"},
+		"no idle end":    {"", map[string]string{"RBEE_LIMITS_IDLE": "0"}, func(s Settings) bool { return s.Limits.Idle == 0 }, ""},
+		"no such limit":  {"", map[string]string{"RBEE_LIMITS_NOPE": "3"}, nil, "RBEE_LIMITS_NOPE: unknown limit"},
 		"negative limit": {"", map[string]string{"RBEE_LIMITS_BEAT": "-1s"}, nil, "negative"},
 		"no such file":   {"", map[string]string{"RBEE_CONFIG": "/nowhere/config.toml"}, nil, "/nowhere/config.toml"},
 	}
@@ -36,12 +39,11 @@ func TestLoad(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s, err := Load(func(k string) string {
-				if k == "RBEE_HOME" {
-					return home
-				}
-				return tt.env[k]
-			})
+			environ := []string{"RBEE_HOME=" + home}
+			for k, v := range tt.env {
+				environ = append(environ, k+"="+v)
+			}
+			s, err := Load(environ)
 			if tt.fails == "" && (err != nil || !tt.check(s)) {
 				t.Errorf("got %+v, %v", s, err)
 			}

@@ -23,7 +23,7 @@ type Limits struct {
 	Beat        time.Duration // of a lease over a network
 	BeatLost    time.Duration // silence that ends a lease
 	EOFGrace    time.Duration // of a persistent queen's leases
-	Heartbeat   time.Duration // of a hive to a persistent queen
+	Heartbeat   time.Duration // of a hive to a persistent queen; this one and the next two from the issue on in which hives join by themselves
 	Suspect     time.Duration
 	Gone        time.Duration
 	Idle        time.Duration // after which a worker nobody uses ends
@@ -51,6 +51,9 @@ func (l *Limits) fields() map[string]*time.Duration {
 	}
 }
 
+// mayBeZero are the limits for which 0 has a meaning: never, or at once.
+var mayBeZero = []string{"idle", "eof_grace", "drain"}
+
 func limitKeys() []string { return slices.Sorted(maps.Keys((&Limits{}).fields())) }
 
 func (l *Limits) set(key, value string) error {
@@ -58,9 +61,12 @@ func (l *Limits) set(key, value string) error {
 	if !ok {
 		return fmt.Errorf("unknown limit, want one of %s", strings.Join(limitKeys(), ", "))
 	}
-	d, err := duration(value)
+	d, err := Duration(value)
 	if err != nil {
 		return err
+	}
+	if d == 0 && !slices.Contains(mayBeZero, key) {
+		return fmt.Errorf("is %s, want more than 0", value)
 	}
 	*field = d
 	return nil

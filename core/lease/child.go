@@ -31,10 +31,11 @@ type Child struct {
 	Proc  Proc
 	Lease *Holder
 
-	cmd  *exec.Cmd
-	tail *Tail
-	done chan struct{} // closed when the process is gone, its output is read and err is set
-	err  error
+	cmd    *exec.Cmd
+	tail   *Tail
+	exited chan struct{} // closed when the process is gone
+	done   chan struct{} // closed when moreover its output is read and err is set
+	err    error
 }
 
 // Start starts this very executable, even when its file was replaced meanwhile.
@@ -58,6 +59,7 @@ func Start(s Spec) (*Child, error) {
 		return nil, errors.Join(fmt.Errorf("lease: start %s: %w", s.Name, err), pipes.closeOurs())
 	}
 	if err := cmd.Start(); err != nil {
+		closeHanded(cmd)
 		return nil, errors.Join(fmt.Errorf("lease: start %s: %w", s.Name, err), pipes.closeOurs())
 	}
 	return adopt(cmd, s, pipes)
@@ -112,12 +114,17 @@ func handOver(cmd *exec.Cmd, ln net.Listener) error {
 	return nil
 }
 
+// closeHanded closes our copies of what was handed over.
+func closeHanded(cmd *exec.Cmd) {
+	for _, f := range cmd.ExtraFiles[1:] {
+		_ = f.Close()
+	}
+}
+
 // adopt makes a Child of the started cmd.
 func adopt(cmd *exec.Cmd, s Spec, p *pipes) (*Child, error) {
-	for _, f := range cmd.ExtraFiles[1:] {
-		f.Close()
-	}
-	c := &Child{cmd: cmd, done: make(chan struct{}), tail: &Tail{Log: s.Log}, Lease: &Holder{w: p.hold}}
+	closeHanded(cmd)
+	c := &Child{cmd: cmd, exited: make(chan struct{}), done: make(chan struct{}), tail: &Tail{Log: s.Log}, Lease: &Holder{w: p.hold}}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -147,6 +154,7 @@ func pass(r io.Reader, w io.Writer) {
 // grandchild may hold a pipe open, or Spec.Log block, so the end is not waited for.
 func (c *Child) wait(p *pipes, drained <-chan struct{}) {
 	err := c.cmd.Wait()
+	close(c.exited)
 	select {
 	case <-drained:
 	case <-time.After(100 * time.Millisecond):
@@ -172,7 +180,11 @@ func (c *Child) how() string {
 	return state + ": " + words
 }
 
-// Done is closed as soon as the process is gone.
+// Exited is closed as soon as the process is gone.
+func (c *Child) Exited() <-chan struct{} { return c.exited }
+
+// Done is closed when the process is gone and its last words are known, a moment
+// after its exit.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
 // Err says how the process ended, in its own words if it had any: nil for status 0. Only after Done.
@@ -180,9 +192,6 @@ func (c *Child) Err() error { return c.err }
 
 // A Grace is how long each step of an orderly stop may take.
 type Grace struct{ Ask, Term time.Duration }
-
-// Graceful is the grace of a worker.
-var Graceful = Grace{Ask: 5 * time.Second, Term: 2 * time.Second}
 
 // A Step is what it took to stop a child.
 type Step string

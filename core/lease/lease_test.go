@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rbee/core"
 	"rbee/core/lease"
 )
 
@@ -47,7 +48,17 @@ var children = map[string]func(){
 	},
 	"fail":     func() { fmt.Fprintln(os.Stderr, "no such model"); os.Exit(4) },
 	"stubborn": func() { signal.Ignore(syscall.SIGTERM); fmt.Fprintln(os.Stderr, "up"); select {} },
-	"meek":     func() { fmt.Fprintln(os.Stderr, "up"); time.Sleep(time.Hour) },
+	"ending": func() { // takes its time to end, and is told to hurry by the second signal
+		again := lease.Again()
+		ctx, _ := lease.Signals(context.Background())
+		fmt.Fprintln(os.Stderr, "up")
+		<-ctx.Done()
+		fmt.Fprintln(os.Stderr, "ending")
+		<-again
+		fmt.Fprintln(os.Stderr, "ended in order")
+		os.Exit(7)
+	},
+	"meek": func() { fmt.Fprintln(os.Stderr, "up"); time.Sleep(time.Hour) },
 }
 
 var short = lease.Terms{Beat: 10 * time.Millisecond, BeatLost: 200 * time.Millisecond, End: time.Hour}
@@ -137,6 +148,7 @@ func TestGrace(t *testing.T) {
 	held, stop := l.Held(t.Context(), c)
 	defer stop()
 	for range 3 {
+		io.WriteString(w, `{"boot":{"mode":"persistent"}}`+"\n")
 		w.Close()
 		next, back := pipe(t)
 		if err := l.Return(held, back); err != nil {
@@ -144,6 +156,7 @@ func TestGrace(t *testing.T) {
 		}
 		w = next
 	}
+	io.WriteString(w, `{"boot":{"mode":"persistent"}}`+"\n")
 	w.Close()
 	began := time.Now()
 	if err := ended(t, held); !errors.Is(err, lease.ErrGone) || time.Since(began) < terms.EOFGrace {
@@ -168,7 +181,10 @@ func TestBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cause := make(chan error, 1)
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				c, err := lease.Body(w, r)
+				c, _, err := lease.Body(w, r, 5*time.Second)
+				if err == nil {
+					err = lease.Accept(w)
+				}
 				if err != nil {
 					t.Error(err)
 					return
@@ -348,5 +364,126 @@ func TestSecondLook(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Only a persistent holder has time to return.
+func TestGraceIsTheHolders(t *testing.T) {
+	terms := short
+	terms.EOFGrace = time.Hour
+	w, c := pipe(t)
+	held, stop := lease.New(terms, nil).Held(t.Context(), c)
+	defer stop()
+	io.WriteString(w, `{"boot":{"mode":"ephemeral"}}`+"\n")
+	w.Close()
+	if err := ended(t, held); !errors.Is(err, lease.ErrGone) {
+		t.Errorf("cause: got %v", err)
+	}
+}
+
+// Whom nobody held lives by the first who does.
+func TestFirstHolder(t *testing.T) {
+	l := lease.New(short, nil)
+	held, stop := l.Held(t.Context(), nil)
+	defer stop()
+	w, c := pipe(t)
+	if err := l.Return(held, c); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := ended(t, held); !errors.Is(err, lease.ErrGone) {
+		t.Errorf("cause: got %v", err)
+	}
+}
+
+// A lease that is refused is refused with a status, before a word of consent.
+func TestBodyRefused(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, b, err := lease.Body(w, r, 5*time.Second)
+		if err != nil {
+			http.Error(w, err.Error(), core.KindOf(err).Status())
+			return
+		}
+		http.Error(w, b.Node, http.StatusConflict)
+	}))
+	defer srv.Close()
+	for body, want := range map[string]int{`{"boot":{"node":"mac"}}`: http.StatusConflict, `{"beat":1}`: http.StatusBadRequest, `x`: http.StatusBadRequest} {
+		r, w := io.Pipe()
+		go io.WriteString(w, body+"\n") // and the stream stays open
+		resp, err := http.Post(srv.URL, "application/json", r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		w.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: got %s, want %d", body, resp.Status, want)
+		}
+	}
+}
+
+// A child that cannot be started keeps no copy of the listener's port.
+func TestFailedStartFreesThePort(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	if _, err := lease.Start(lease.Spec{Name: "lease-test", Run: "no\x00environment", Listener: ln}); err == nil {
+		t.Fatal("a child was started whose environment holds a NUL")
+	}
+	again, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatalf("the port is still taken: %v", err)
+	}
+	again.Close()
+}
+
+// A process is seen to be gone at once, even if its last words take their time.
+func TestExited(t *testing.T) {
+	block := make(chan struct{})
+	c, err := lease.Start(lease.Spec{Name: "lease-test", Args: []string{"fail"}, Log: blocked(block)})
+	if err == nil {
+		select {
+		case <-c.Exited():
+			select {
+			case <-c.Done():
+				t.Error("Done before the last words were waited for")
+			default:
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the exit was not seen")
+		}
+		<-c.Done()
+	}
+	close(block)
+}
+
+// blocked is a writer that waits until its channel is closed.
+type blocked chan struct{}
+
+func (b blocked) Write(p []byte) (int, error) {
+	<-b
+	return len(p), nil
+}
+
+// A second signal does not cut an orderly end short.
+func TestAgain(t *testing.T) {
+	r, w := io.Pipe()
+	c, err := lease.Start(lease.Spec{Name: "lease-test", Args: []string{"ending"}, Log: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(r)
+	for range 2 { // at "up" and at "ending"
+		lines.Scan()
+		if err := c.Proc.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go io.Copy(io.Discard, r)
+	<-c.Done()
+	if c.Err() == nil || !strings.Contains(c.Err().Error(), "ended in order") {
+		t.Errorf("after two signals: %v", c.Err())
 	}
 }

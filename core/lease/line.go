@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"rbee/core"
 )
 
 // A Boot is what a child must know before it can serve. It travels in the
@@ -18,6 +20,10 @@ type Boot struct {
 	QueenURL string `json:"queen_url,omitempty"`
 	Node     string `json:"node,omitempty"`
 	Instance string `json:"instance,omitempty"` // of the holder, and the value of Mark
+
+	// Mode is how the holder lives. One that is persistent may come back: it has
+	// Terms.EOFGrace to do so.
+	Mode core.Mode `json:"mode,omitempty"`
 }
 
 // A line is one line of a lease. Fields that this version does not know are ignored.

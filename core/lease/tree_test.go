@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"rbee/core"
 	"rbee/core/lease"
 	"rbee/core/remote/sshdtest"
 )
@@ -317,7 +318,7 @@ func TestReturn(t *testing.T) {
 	defer cut()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, middle.URL+"/v1/leases/1", r)
 	go func() {
-		h, _ := lease.Hold(w, lease.Boot{Node: "back"})
+		h, _ := lease.Hold(w, lease.Boot{Node: "back", Mode: core.Persistent})
 		h.Beat(ctx, 50*time.Millisecond)
 	}()
 	resp, err := http.DefaultClient.Do(req)

@@ -18,6 +18,7 @@ import (
 	"time"
 	"unsafe"
 
+	"rbee/core"
 	"rbee/core/lease"
 	"rbee/core/remote"
 )
@@ -147,7 +148,7 @@ func (p player) top() int {
 
 // local starts the middle as a child.
 func (p player) local(context.Context) (holding, *lease.Holder, func() lease.Step, error) {
-	c, err := lease.Start(lease.Spec{Name: "tree-middle", Args: p.args("middle"), Run: p.run, Log: os.Stderr})
+	c, err := lease.Start(lease.Spec{Name: "tree-middle", Args: p.args("middle"), Run: p.run, Boot: lease.Boot{Mode: core.Persistent}, Log: os.Stderr})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -172,7 +173,7 @@ func (p player) remote(ctx context.Context) (holding, *lease.Holder, func() leas
 		return nil, nil, nil, err
 	}
 	argv := append([]string{exe}, p.args("middle")...)
-	far, err := conn.Start(ctx, append(argv, "--lease", "stdin"), p.run, lease.Boot{}, os.Stderr)
+	far, err := conn.Start(ctx, append(argv, "--lease", "stdin"), p.run, lease.Boot{Mode: core.Persistent}, os.Stderr)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -287,7 +288,7 @@ func (p player) serve(ctx context.Context, l *lease.Lease, log io.Writer, asked 
 		}
 	})
 	mux.HandleFunc("POST /v1/leases/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if c, err := lease.Body(w, r); err == nil && l.Return(ctx, c) == nil {
+		if c, _, err := lease.Body(w, r, 5*time.Second); err == nil && lease.Accept(w) == nil && l.Return(ctx, c) == nil {
 			p.note("returned", true)
 			<-c.Done()
 		}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,10 +52,10 @@ func Devices() []core.Device {
 func ReadMemory() Memory {
 	b, _ := os.ReadFile("/proc/meminfo")
 	m := parseMeminfo(b)
-	limit, used := groupMemory()
-	if limit > 0 && (m.Total == 0 || limit < m.Total) {
-		m.Total = limit
-		m.Available = min(m.Available, limit-used)
+	own, _ := os.ReadFile("/proc/self/cgroup")
+	if g := groupMemory(groupRoot, own); g.Total > 0 && (m.Total == 0 || g.Total < m.Total) {
+		m.Total = g.Total
+		m.Available = min(m.Available, g.Available)
 	}
 	m.Available = max(m.Available, 0)
 	return m
@@ -118,27 +119,33 @@ func parseMeminfo(b []byte) (m Memory) {
 	return m
 }
 
-// groupDirs returns the directories of this process's control group (version 2)
-// and its parents, innermost first: each of them may set a limit.
-func groupDirs() (dirs []string) {
-	b, _ := os.ReadFile("/proc/self/cgroup")
-	own := parseCgroup(b)
-	if own == "" {
+// groupRoot is where control groups are mounted: version 2 there, the controllers
+// of version 1 in directories of their own.
+const groupRoot = "/sys/fs/cgroup"
+
+// groupDirs returns the directories of a process's control group and its parents,
+// innermost first: each of them may set a limit. own is its /proc/PID/cgroup,
+// controller one of version 1, or "" for version 2.
+func groupDirs(root string, own []byte, controller string) (dirs []string) {
+	below := parseCgroup(own, controller)
+	if below == "" {
 		return nil
 	}
-	for dir := own; ; dir = path.Dir(dir) {
-		dirs = append(dirs, path.Join("/sys/fs/cgroup", dir))
+	for dir := below; ; dir = path.Dir(dir) {
+		dirs = append(dirs, path.Join(root, controller, dir))
 		if dir == "/" {
 			return dirs
 		}
 	}
 }
 
-// parseCgroup returns the path of the unified hierarchy, "" when there is none.
-func parseCgroup(b []byte) string {
+// parseCgroup returns the path in the hierarchy of a controller, in the unified one
+// for "", and "" when there is none.
+func parseCgroup(b []byte, controller string) string {
 	for line := range strings.Lines(string(b)) {
-		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/"); ok {
-			return path.Clean("/" + p)
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, path
+		if len(f) == 3 && slices.Contains(strings.Split(f[1], ","), controller) {
+			return path.Clean("/" + f[2])
 		}
 	}
 	return ""
@@ -146,7 +153,8 @@ func parseCgroup(b []byte) string {
 
 // groupQuota returns the smallest CPU quota in cores, rounded up; 0 is none.
 func groupQuota() (cores int) {
-	for _, dir := range groupDirs() {
+	own, _ := os.ReadFile("/proc/self/cgroup")
+	for _, dir := range groupDirs(groupRoot, own, "") {
 		b, _ := os.ReadFile(path.Join(dir, "cpu.max"))
 		if n := parseQuota(string(b)); n > 0 && (cores == 0 || n < cores) {
 			cores = n
@@ -169,15 +177,44 @@ func parseQuota(text string) int {
 	return int((quota + period - 1) / period)
 }
 
-// groupMemory returns the smallest memory limit and what is used below it; 0 is none.
-func groupMemory() (limit, used int64) {
-	for _, dir := range groupDirs() {
-		n := readNumber(path.Join(dir, "memory.max"))
-		if n > 0 && (limit == 0 || n < limit) {
-			limit, used = n, readNumber(path.Join(dir, "memory.current"))
+// A hierarchy says how one version of control groups names its figures of memory.
+type hierarchy struct{ controller, limit, used, cached string }
+
+var hierarchies = []hierarchy{
+	{"", "memory.max", "memory.current", "inactive_file"},
+	{"memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"},
+}
+
+// groupMemory returns the smallest limit of the groups and what is free below the
+// tightest of them; zeros when there is none. Files that nobody uses are in what a
+// group uses, but the system gives their memory away before it refuses any.
+func groupMemory(root string, own []byte) (m Memory) {
+	for _, h := range hierarchies {
+		for _, dir := range groupDirs(root, own, h.controller) {
+			limit := readNumber(path.Join(dir, h.limit))
+			if limit <= 0 {
+				continue
+			}
+			free := limit - readNumber(path.Join(dir, h.used)) + readStat(path.Join(dir, "memory.stat"), h.cached)
+			if m.Total == 0 {
+				m = Memory{limit, free}
+			}
+			m = Memory{min(m.Total, limit), min(m.Available, free)}
 		}
 	}
-	return limit, used
+	return m
+}
+
+// readStat returns a figure of a memory.stat, 0 when there is none.
+func readStat(name, key string) int64 {
+	b, _ := os.ReadFile(name)
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, key+" "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 // readNumber returns the number in a file, 0 when there is none.

@@ -1,7 +1,9 @@
 package machine
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -16,9 +18,42 @@ func TestParsers(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{"0::/user.slice/a\n": "/user.slice/a", "0::/\n": "/", "1:cpu:/x\n": "", "0::/../x": "/x"} {
-		if got := parseCgroup([]byte(text)); got != want {
+		if got := parseCgroup([]byte(text), ""); got != want {
 			t.Errorf("cgroup %q: got %q, want %q", text, got, want)
 		}
+	}
+}
+
+// What a container may still use: files that nobody reads are no use of memory, and
+// the tightest of its groups counts.
+func TestGroupMemory(t *testing.T) {
+	tests := map[string]struct {
+		own   string
+		files map[string]string
+		want  Memory
+	}{
+		"version 2": {"0::/a/b\n", map[string]string{
+			"a/b/memory.max": "1000", "a/b/memory.current": "900", "a/b/memory.stat": "anon 100\ninactive_file 700\n",
+			"a/memory.max": "5000", "a/memory.current": "4500", "a/memory.stat": "inactive_file 0\n",
+		}, Memory{1000, 500}},
+		"version 1": {"4:memory:/x\n0::/\n", map[string]string{
+			"memory/x/memory.limit_in_bytes": "1000", "memory/x/memory.usage_in_bytes": "900", "memory/x/memory.stat": "inactive_file 1\ntotal_inactive_file 600\n",
+		}, Memory{1000, 700}},
+		"no limit": {"0::/\n", map[string]string{"memory.max": "max"}, Memory{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for file, text := range tt.files {
+				full := filepath.Join(root, file)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o700), os.WriteFile(full, []byte(text), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := groupMemory(root, []byte(tt.own)); got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
 	}
 }
 

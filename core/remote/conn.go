@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/skeema/knownhosts"
@@ -156,8 +157,39 @@ func verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
 // Close cuts the connection; what lives by a lease on it sees the end of its stdin.
 func (c *Conn) Close() error { return c.client.Close() }
 
-// Wait returns when the connection is gone. A cut network is seen only by whoever writes.
-func (c *Conn) Wait() error { return c.client.Wait() }
+// Watch returns when the connection is gone. A cut network is silence: the node is
+// asked for a sign of life every so often, and without one for lost the connection
+// is closed. It returns nil when ctx is done.
+func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
+	gone := make(chan error, 1)
+	go func() { gone <- c.client.Wait() }() // ends with the connection
+	for {
+		asked := make(chan error, 1)
+		go func() {
+			_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil) // refused is an answer, too
+			asked <- err
+		}()
+		late := time.NewTimer(lost)
+		select {
+		case <-asked:
+			late.Stop()
+		case <-late.C:
+			c.client.Close()
+			return fmt.Errorf("remote: %s: no sign of life for %v: %w", c.node.label(), lost, core.NodeUnreachable)
+		case err := <-gone:
+			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, err)
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-time.After(every):
+		case err := <-gone:
+			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
 
 // DialContext connects to an address as the node sees it: 127.0.0.1:9200 is the
 // node's own. It is a http.Transport's DialContext.
@@ -175,7 +207,7 @@ func forwarding(err error) error {
 		if open.Reason == ssh.Prohibited {
 			return fmt.Errorf("%w: %w", core.ForwardingForbidden, err)
 		}
-		return err // nobody listens there
+		return fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err) // nobody listens there
 	}
 	return fmt.Errorf("%w: %w", core.NodeUnreachable, err)
 }

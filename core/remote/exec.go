@@ -133,6 +133,34 @@ func (c *Conn) Kill(ctx context.Context, exe string, p lease.Proc) error {
 	return nil
 }
 
+// Output runs argv and returns what it writes on stdout, as far as a MiB.
+func (c *Conn) Output(ctx context.Context, argv []string) ([]byte, error) {
+	said, err := within(ctx, func() ([]byte, error) {
+		s, err := c.client.NewSession()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+		}
+		defer s.Close()
+		defer context.AfterFunc(ctx, func() { s.Close() })()
+		out, err := s.StdoutPipe()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Start("exec " + quote(argv...)); err != nil {
+			return nil, err
+		}
+		said, err := io.ReadAll(io.LimitReader(out, 1<<20))
+		if err == nil {
+			err = s.Wait()
+		}
+		return said, err
+	})
+	if err != nil {
+		return said, fmt.Errorf("remote: %s: %s: %w", c.node.label(), argv[0], err)
+	}
+	return said, nil
+}
+
 // lastOf runs argv and returns the last line of its stdout: a shell may greet
 // before it. The last line of its stderr stands in the error.
 func (c *Conn) lastOf(ctx context.Context, argv []string) (string, error) {

@@ -118,7 +118,7 @@ func home(path string) string {
 
 // signers returns the keys to offer. All of them are one AuthMethod: of several
 // of the same kind x/crypto tries only the first.
-func (n Node) signers(ctx context.Context) (keys []ssh.Signer, close func(), err error) {
+func (n Node) signers(ctx context.Context) (keys []ssh.Signer, done func(), err error) {
 	listed := map[string]bool{}
 	for _, f := range n.Keys {
 		b, err := os.ReadFile(f)
@@ -137,13 +137,13 @@ func (n Node) signers(ctx context.Context) (keys []ssh.Signer, close func(), err
 			keys = append(keys, k)
 		}
 	}
-	held, close := n.agentKeys(ctx)
+	held, done := n.agentKeys(ctx)
 	for _, k := range held {
 		if !n.KeysOnly || listed[string(k.PublicKey().Marshal())] {
 			keys = append(keys, k)
 		}
 	}
-	return keys, close, nil
+	return keys, done, nil
 }
 
 // readableKeys returns the key files that are there.
@@ -156,8 +156,9 @@ func (n Node) readableKeys() (files []string) {
 	return files
 }
 
-// agentKeys returns the agent's keys, none when there is no agent. They sign until close.
-func (n Node) agentKeys(ctx context.Context) (keys []ssh.Signer, close func()) {
+// agentKeys returns the agent's keys, none when there is no agent. They sign
+// until done, or until ctx is: an agent may accept and say nothing.
+func (n Node) agentKeys(ctx context.Context) (keys []ssh.Signer, done func()) {
 	if n.Agent == "" {
 		return nil, func() {}
 	}
@@ -165,6 +166,7 @@ func (n Node) agentKeys(ctx context.Context) (keys []ssh.Signer, close func()) {
 	if err != nil {
 		return nil, func() {}
 	}
+	cut := context.AfterFunc(ctx, func() { conn.Close() })
 	keys, _ = agent.NewClient(conn).Signers()
-	return keys, func() { conn.Close() }
+	return keys, func() { cut(); conn.Close() }
 }

@@ -103,7 +103,7 @@ func TestForwardingForbidden(t *testing.T) {
 	if _, err := c.DialContext(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, core.ForwardingForbidden) {
 		t.Errorf("DialContext: got %v", err)
 	}
-	if _, err := c.Reverse("127.0.0.1:1"); !errors.Is(err, core.ForwardingForbidden) {
+	if _, err := c.Reverse(t.Context(), "127.0.0.1:1"); !errors.Is(err, core.ForwardingForbidden) {
 		t.Errorf("Reverse: got %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestReverse(t *testing.T) {
 	t.Cleanup(web.Close)
 	c := dial(t, sshdtest.Start(t).Node)
 	before := runtime.NumGoroutine()
-	r, err := c.Reverse(web.Listener.Addr().String())
+	r, err := c.Reverse(t.Context(), web.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

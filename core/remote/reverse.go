@@ -20,8 +20,11 @@ type Reverse struct {
 // Reverse asks the node for a port that leads to target, our own listener.
 // Serving HTTP on the port itself would not do: channels have no deadlines, so a
 // server's Shutdown waits for idle clients to its limit, and timeouts do nothing.
-func (c *Conn) Reverse(target string) (*Reverse, error) {
-	ln, err := c.client.Listen("tcp", "127.0.0.1:0")
+func (c *Conn) Reverse(ctx context.Context, target string) (*Reverse, error) {
+	ln, err := within(ctx, func() (net.Listener, error) { return c.client.Listen("tcp", "127.0.0.1:0") })
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("remote: %s: reverse: %w", c.node.label(), context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("remote: %s: reverse: %w: %w", c.node.label(), core.ForwardingForbidden, err)
 	}

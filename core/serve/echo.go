@@ -1,12 +1,11 @@
 package serve
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
-	"mime"
 	"net/http"
 	"regexp"
 	"slices"
@@ -23,9 +22,14 @@ import (
 // Options say who a server is and whom it lets in.
 type Options struct {
 	Health api.Health
-	Token  string   // demanded of everybody but for /health; empty: open
-	Hosts  []string // names besides localhost and IP literals that a Host header may hold
-	Log    *slog.Logger
+	Token  string // demanded of everybody but for /health; empty: open
+
+	// Admit lets in the bearer of another token, to the routes that it may use.
+	// May be nil.
+	Admit func(c echo.Context, token string) bool
+
+	Hosts []string // names besides localhost and IP literals that a Host header may hold
+	Log   *slog.Logger
 
 	// Unbounded are prefixes of paths whose bodies may have any length.
 	Unbounded []string
@@ -42,11 +46,12 @@ func New(o Options) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = o.answerError
+	e.StdLogger = log.New(io.Discard, "", 0)
+	if o.Log != nil {
+		e.StdLogger = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
+	}
 	e.Use(o.correlate, o.observe, o.guard)
 	e.GET("/health", func(c echo.Context) error { return c.JSON(http.StatusOK, o.Health) })
-	e.RouteNotFound("/*", func(c echo.Context) error {
-		return &core.Fault{Kind: core.NotFound, What: fmt.Sprintf("no endpoint %s %s", c.Request().Method, c.Request().URL.Path)}
-	})
 	return e
 }
 
@@ -68,6 +73,10 @@ func (o Options) correlate(next echo.HandlerFunc) echo.HandlerFunc {
 // Correlation returns the correlation id of a request that New's router took.
 func Correlation(c echo.Context) string { return c.Request().Header.Get(api.HeaderCorrelation) }
 
+// readerLeft is what the log says of a request whose caller did not wait for the
+// answer, as nginx does.
+const readerLeft = 499
+
 // observe logs one line per request. The error is answered here, so that the
 // status is known.
 func (o Options) observe(next echo.HandlerFunc) echo.HandlerFunc {
@@ -80,11 +89,15 @@ func (o Options) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.Log == nil || c.Path() == "/health" {
 			return nil
 		}
+		status, left := c.Response().Status, c.Request().Context().Err() != nil
+		if left && err != nil {
+			status = readerLeft
+		}
 		args := []any{
-			"method", c.Request().Method, "path", c.Request().URL.Path, "status", c.Response().Status,
+			"method", c.Request().Method, "path", c.Request().URL.Path, "status", status,
 			"took_ms", time.Since(began).Milliseconds(), "correlation_id", Correlation(c),
 		}
-		if err != nil {
+		if err != nil && !left {
 			args = append(args, "code", string(core.KindOf(err)), "error", err.Error())
 		}
 		o.Log.Info("request", args...)
@@ -108,7 +121,7 @@ func (o Options) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if r.URL.Path == "/health" {
 			return next(c)
 		}
-		if err := o.admit(r); err != nil {
+		if err := o.admit(c); err != nil {
 			c.Response().Header().Set("WWW-Authenticate", "Bearer")
 			return err
 		}
@@ -119,51 +132,22 @@ func (o Options) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func (o Options) admit(r *http.Request) error {
+func (o Options) admit(c echo.Context) error {
 	if o.Token == "" {
 		return nil
 	}
-	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !bearer {
-		given = r.Header.Get("X-Api-Key")
+	h := c.Request().Header
+	scheme, given, _ := strings.Cut(h.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		given = h.Get("X-Api-Key")
 	}
 	if given == "" {
 		return &core.Fault{Kind: core.MissingAPIKey, What: "this server needs a token", Try: "send the header Authorization: Bearer TOKEN"}
 	}
-	if !secure.Equal(given, o.Token) {
+	if !secure.Equal(given, o.Token) && (o.Admit == nil || !o.Admit(c, given)) {
 		return &core.Fault{Kind: core.InvalidAPIKey, What: "the token is not this server's"}
 	}
 	return nil
-}
-
-// Body reads the request's JSON body into v and checks the media type. An empty
-// body is an error.
-func Body[T any](c echo.Context, v *T) error {
-	r := c.Request()
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return &core.Fault{Kind: core.NotJSON, What: "the body must be JSON", Try: "send the header Content-Type: application/json"}
-	}
-	err := json.NewDecoder(r.Body).Decode(v)
-	if err == nil {
-		return nil
-	}
-	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return &core.Fault{
-			Kind: core.BodyTooLarge, What: "the body is too large",
-			Facts: []core.Fact{core.Number("limit_bytes", big.Limit)},
-		}
-	}
-	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		bad := core.FieldError{Field: typ.Field, Constraint: "type", Message: fmt.Sprintf("is a %s, want %s", typ.Value, typ.Type)}
-		return &core.Fault{
-			Kind: core.Invalid, What: "the request is not valid: " + bad.Field + ": " + bad.Message,
-			Facts: []core.Fact{core.Text(bad.Field, bad.Message)}, Fields: []core.FieldError{bad},
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		return &core.Fault{Kind: core.Invalid, What: "the body is empty, want JSON"}
-	}
-	return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("the body is not JSON: %v", err), Cause: err}
 }
 
 // answerError answers a handler's error, unless the answer has begun.
@@ -171,11 +155,8 @@ func (o Options) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	if own, ok := errors.AsType[*echo.HTTPError](err); ok { // echo's own: 405 and the like
-		err = &core.Fault{Kind: core.Invalid, What: strings.ToLower(fmt.Sprint(own.Message))}
-		if own.Code == http.StatusNotFound {
-			err = &core.Fault{Kind: core.NotFound, What: "no such endpoint"}
-		}
+	if own, ok := errors.AsType[*echo.HTTPError](err); ok {
+		err = ownFault(own, c.Request())
 	}
 	kind := core.KindOf(err)
 	if !kind.Retriable() {
@@ -187,6 +168,17 @@ func (o Options) answerError(err error, c echo.Context) {
 	if werr := c.JSON(kind.Status(), api.NewEnvelope(hide(err, kind), Correlation(c))); werr != nil && o.Log != nil {
 		o.Log.Debug("answer", "error", werr.Error())
 	}
+}
+
+// ownFault makes an error of echo's own one of ours.
+func ownFault(err *echo.HTTPError, r *http.Request) error {
+	switch err.Code {
+	case http.StatusNotFound:
+		return &core.Fault{Kind: core.NotFound, What: fmt.Sprintf("no endpoint %s %s", r.Method, r.URL.Path)}
+	case http.StatusMethodNotAllowed:
+		return &core.Fault{Kind: core.NotAllowed, What: fmt.Sprintf("%s does not take %s", r.URL.Path, r.Method)}
+	}
+	return &core.Fault{Kind: core.Invalid, What: strings.ToLower(fmt.Sprint(err.Message))}
 }
 
 // hide keeps the details of our own faults in the log: the caller can do nothing

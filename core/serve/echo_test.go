@@ -12,11 +12,16 @@ import (
 	"rbee/core/api"
 )
 
+type embedded struct {
+	S string `json:"s,omitempty"`
+}
+
 func router() *echo.Echo {
-	e := New(Options{Health: api.Health{Role: "hive"}, Token: "secret", Hosts: []string{"mac"}})
+	e := New(Options{Health: api.Health{Role: "hive"}, Token: "secret", Hosts: []string{"mac"}, Admit: func(_ echo.Context, token string) bool { return token == "of a lease" }})
 	e.POST("/v1/echo", func(c echo.Context) error {
 		var in struct {
 			N int `json:"n"`
+			embedded
 		}
 		if err := Body(c, &in); err != nil {
 			return err
@@ -47,6 +52,11 @@ func TestGuard(t *testing.T) {
 		"broken JSON":       {"POST", "/v1/echo", "localhost", "secret", "application/json", "", `{"n":`, 400, "INVALID_REQUEST"},
 		"empty body":        {"POST", "/v1/echo", "localhost", "secret", "application/json", "", ``, 400, "empty"},
 		"wrong type":        {"POST", "/v1/echo", "localhost", "secret", "application/json", "", `{"n":"x"}`, 400, `"field":"n"`},
+		"wrong types":       {"POST", "/v1/echo", "localhost", "secret", "application/json", "", `{"s":1,"n":"x"}`, 400, `"errors":[{"field":"n","constraint":"type","message":"is a string, want int"},{"field":"s",`},
+		"no object":         {"POST", "/v1/echo", "localhost", "secret", "application/json", "", `[]`, 400, "no JSON object"},
+		"trailing garbage":  {"POST", "/v1/echo", "localhost", "secret", "application/json", "", `{"n":1} x`, 400, "not JSON"},
+		"wrong method":      {"GET", "/v1/echo", "localhost", "secret", "", "", "", 405, "METHOD_NOT_ALLOWED"},
+		"lease's token":     {"POST", "/v1/echo", "localhost", "of a lease", "application/json", "", `{"n":1}`, 200, `{"n":1}`},
 		"too large":         {"POST", "/v1/echo", "localhost", "secret", "application/json", "", big, 413, "BODY_TOO_LARGE"},
 		"fault with a fact": {"POST", "/v1/echo", "localhost", "secret", "application/json", "", `{"n":-1}`, 507, `"required_bytes":7`},
 		"no endpoint":       {"GET", "/nowhere", "localhost", "secret", "", "", "", 404, "NOT_FOUND"},
@@ -69,6 +79,20 @@ func TestGuard(t *testing.T) {
 				t.Error("no correlation id")
 			}
 		})
+	}
+}
+
+// The scheme's name is no matter of letters.
+func TestScheme(t *testing.T) {
+	for header, want := range map[string]int{"bearer secret": 404, "BEARER secret": 404, "Basic secret": 401, "secret": 401} {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/nowhere", nil)
+		r.Host = "localhost"
+		r.Header.Set("Authorization", header)
+		w := httptest.NewRecorder()
+		router().ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%q: got %d, want %d", header, w.Code, want)
+		}
 	}
 }
 

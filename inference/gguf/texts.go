@@ -1,33 +1,37 @@
 package gguf
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Texts is an array of texts that lie one behind the other in one block of
 // memory, as they do in a file: a vocabulary without a string header for each
 // of its words. The zero value is empty.
 type Texts struct {
-	block string
-	spans []span
+	block  string
+	starts []uint32 // in the block, of each text and of one more behind the last
 }
 
-// A span is one text's place in the block.
-type span struct{ start, end uint32 }
+// gap is what stands between two texts: in a file, the length of the second.
+const gap = 8
 
 // Len is the number of texts.
-func (t Texts) Len() int { return len(t.spans) }
+func (t Texts) Len() int { return max(len(t.starts)-1, 0) }
 
 // At returns a text. It is a part of the block: nothing is allocated.
-func (t Texts) At(i int) string { s := t.spans[i]; return t.block[s.start:s.end] }
+func (t Texts) At(i int) string { return t.block[t.starts[i] : t.starts[i+1]-gap] }
 
 // TextsOf makes an array of texts that are at hand.
 func TextsOf(texts ...string) Texts {
 	var block []byte
-	spans := make([]span, 0, len(texts))
+	starts := make([]uint32, 0, len(texts)+1)
 	for _, s := range texts {
-		spans = append(spans, span{uint32(len(block)), uint32(len(block) + len(s))})
+		block = append(block, make([]byte, gap)...)
+		starts = append(starts, uint32(len(block)))
 		block = append(block, s...)
 	}
-	return Texts{string(block), spans}
+	return Texts{string(block), append(starts, uint32(len(block)+gap))}
 }
 
 // Texts returns the array of texts at key: a copy that outlives the file, made
@@ -37,24 +41,17 @@ func (f *File) Texts(key string) (Texts, bool) {
 	if v.kind != kindArray || v.item != kindString {
 		return Texts{}, false
 	}
-	spans := make([]span, v.count)
+	starts := make([]uint32, v.count+1)
 	at := v.start
-	for i := range spans {
-		n := le64(f.parts[0][at:])
-		spans[i] = span{uint32(at + 8 - v.start), uint32(at + 8 - v.start + int(n))}
-		at += 8 + int(n)
+	for i := range v.count {
+		starts[i] = uint32(at + gap - v.start)
+		at += gap + int(binary.LittleEndian.Uint64(f.parts[0][at:]))
 	}
-	if at-v.start > math.MaxUint32 {
+	starts[v.count] = uint32(at + gap - v.start)
+	if at+gap-v.start > math.MaxUint32 {
 		return Texts{}, false
 	}
-	return Texts{string(f.parts[0][v.start:at]), spans}, true
-}
-
-func le64(b []byte) (n uint64) {
-	for i, c := range b[:8] {
-		n |= uint64(c) << (8 * i)
-	}
-	return n
+	return Texts{string(f.parts[0][v.start:at]), starts}, true
 }
 
 // Bytes returns a copy of the array of 8-bit integers at key.
@@ -64,4 +61,30 @@ func (f *File) Bytes(key string) ([]byte, bool) {
 		return nil, false
 	}
 	return append([]byte(nil), f.parts[0][v.start:][:v.count]...), true
+}
+
+// Int32s returns the array of 32-bit integers at key.
+func (f *File) Int32s(key string) ([]int32, bool) {
+	v := f.values[key]
+	if v.kind != kindArray || v.item != kindInt32 && v.item != kindUint32 {
+		return nil, false
+	}
+	all := make([]int32, v.count)
+	for i := range all {
+		all[i] = int32(binary.LittleEndian.Uint32(f.parts[0][v.start+4*i:]))
+	}
+	return all, true
+}
+
+// Float32s returns the array of 32-bit floats at key.
+func (f *File) Float32s(key string) ([]float32, bool) {
+	v := f.values[key]
+	if v.kind != kindArray || v.item != kindFloat32 {
+		return nil, false
+	}
+	all := make([]float32, v.count)
+	for i := range all {
+		all[i] = math.Float32frombits(binary.LittleEndian.Uint32(f.parts[0][v.start+4*i:]))
+	}
+	return all, true
 }

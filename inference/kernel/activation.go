@@ -125,13 +125,6 @@ func RopeSplit(x, turn []float32) {
 	}
 }
 
-// Add sets x = x + y.
-func Add(x, y []float32) {
-	for i, v := range y {
-		x[i] += v
-	}
-}
-
 // AddScaled sets x = x + s·y, the product rounded by itself.
 func AddScaled(x, y []float32, s float32) {
 	for i, v := range y {

@@ -10,7 +10,8 @@
 //     the block's sum is exact (integers), then acc + float32(Σ)·(dw·dx), every
 //     operation rounded by itself, nothing fused. Types with minima first take
 //     them away: acc − float32(Σmin)·(dmin·dx).
-//   - A product of float weights adds value after value: acc + w·x, not fused.
+//   - A product of float weights, or of decoded ones, adds value after value:
+//     acc + w·x, not fused.
 //   - Softmax and norm sums have 16 partial sums (element i in number i mod 16)
 //     that are added 8, 4, 2 and 1 apart.
 //   - Attention runs over the dimension in order for scores and over the tokens in
@@ -18,6 +19,20 @@
 //
 // Rows lie in panels of 32, so that a vector register holds the same k of many
 // rows and nothing is ever summed across lanes.
+//
+// # Vector code
+//
+// The assembly is written by the generator in _asm (a module of its own): go generate
+// there or here. There are two paths, AVX-512 with VNNI and AVX2, chosen by what the
+// processor has; RBEE_CPU=avx2 or RBEE_CPU=generic, read once at start, keeps to less,
+// and -tags purego builds without. Tests compare every path with plain Go; they fail
+// for want of one that RBEE_REQUIRE_PATHS names.
+//
+// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what the
+// instructions multiply; the integer sum starts at minus that many Σx. Support lists
+// which types have a kernel. A new one needs: a layout in pack.go, its plain product
+// in matmul.go or integer.go, a tile in _asm, a case in panel_amd64.go and
+// panel256_amd64.go, and its class in support.go.
 package kernel
 
 import (
@@ -66,9 +81,6 @@ func (m *Matrix) panel(p int) []byte {
 	return m.data[p*size:][:size]
 }
 
-// maxColumns is how many columns are multiplied in one pass over a panel.
-const maxColumns = 8
-
 // Mul sets dst to the panel p of W·x: 32 outputs, those behind the last row are
 // of zero weights. x has the form that KindFor names.
 func (m *Matrix) Mul(dst []float32, p int, x *Act) {
@@ -82,29 +94,36 @@ func (m *Matrix) Mul(dst []float32, p int, x *Act) {
 // W·x. The bits of a column do not depend on the others. The panel is read once
 // for four columns; it stays in the cache for the next four.
 func (m *Matrix) MulColumns(dst []float32, p int, x []Act) {
-	var out [maxColumns * PanelRows]float32
-	w, first := m.panel(p), p*PanelRows
-	rows := min(PanelRows, m.Rows-first)
-	for i := 0; i < len(x); {
-		n := m.group(len(x) - i)
+	if m.class == Plain {
+		m.mulColumnsPlain(dst, p, x)
+		return
+	}
+	var out [4 * PanelRows]float32
+	for w := m.panel(p); len(x) > 0; {
+		n := group(len(x))
 		clear(out[:n*PanelRows])
-		m.mulPanel(out[:n*PanelRows], w, x[i:i+n])
-		for c := range n {
-			copy(dst[(i+c)*m.Rows+first:][:rows], out[c*PanelRows:])
-		}
-		i += n
+		m.mulPanel(out[:n*PanelRows], w, x[:n])
+		m.store(dst, p, out[:n*PanelRows])
+		dst, x = dst[n*m.Rows:], x[n:]
 	}
 }
 
 // group is how many of n columns are taken at once.
-func (m *Matrix) group(n int) int {
+func group(n int) int {
 	switch {
-	case m.class != Fast:
-		return min(n, maxColumns)
 	case n >= 4:
 		return 4
 	case n >= 2:
 		return 2
 	}
 	return 1
+}
+
+// store copies the rows of panel p, without the padding, to where they are in dst.
+func (m *Matrix) store(dst []float32, p int, out []float32) {
+	first := p * PanelRows
+	rows := min(PanelRows, m.Rows-first)
+	for i := range len(out) / PanelRows {
+		copy(dst[i*m.Rows+first:][:rows], out[i*PanelRows:])
+	}
 }

@@ -219,3 +219,19 @@ func BenchmarkMul(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkPack(b *testing.B) {
+	const rows, k = 512, 2048
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, typ := range types {
+		b.Run(typ.String(), func(b *testing.B) {
+			file := blocks(typ, rows, k, r)
+			b.SetBytes(int64(len(file)))
+			for b.Loop() {
+				if _, err := Pack(typ, file, rows, k); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

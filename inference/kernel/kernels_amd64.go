@@ -9,15 +9,35 @@ package kernel
 //go:noescape
 func q40AVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q41AVX512x1 adds one panel × columns.
+//
+//go:noescape
+func q41AVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q50AVX512x1 adds one panel × columns.
 //
 //go:noescape
 func q50AVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q51AVX512x1 adds one panel × columns.
+//
+//go:noescape
+func q51AVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q80AVX512x1 adds one panel × columns.
 //
 //go:noescape
 func q80AVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4nlAVX512x1 adds one panel × columns.
+//
+//go:noescape
+func iq4nlAVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// mxfp4AVX512x1 adds one panel × columns.
+//
+//go:noescape
+func mxfp4AVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
 // f32AVX512x1 adds one panel × columns.
 //
@@ -49,20 +69,55 @@ func q5kAVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func q6kAVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q2kAVX512x1 adds one panel × columns.
+//
+//go:noescape
+func q2kAVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q3kAVX512x1 adds one panel × columns.
+//
+//go:noescape
+func q3kAVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4xsAVX512x1 adds one panel × columns.
+//
+//go:noescape
+func iq4xsAVX512x1(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q40AVX512x2 adds one panel × columns.
 //
 //go:noescape
 func q40AVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q41AVX512x2 adds one panel × columns.
+//
+//go:noescape
+func q41AVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
 // q50AVX512x2 adds one panel × columns.
 //
 //go:noescape
 func q50AVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q51AVX512x2 adds one panel × columns.
+//
+//go:noescape
+func q51AVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q80AVX512x2 adds one panel × columns.
 //
 //go:noescape
 func q80AVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4nlAVX512x2 adds one panel × columns.
+//
+//go:noescape
+func iq4nlAVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// mxfp4AVX512x2 adds one panel × columns.
+//
+//go:noescape
+func mxfp4AVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
 // f32AVX512x2 adds one panel × columns.
 //
@@ -94,20 +149,55 @@ func q5kAVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func q6kAVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q2kAVX512x2 adds one panel × columns.
+//
+//go:noescape
+func q2kAVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q3kAVX512x2 adds one panel × columns.
+//
+//go:noescape
+func q3kAVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4xsAVX512x2 adds one panel × columns.
+//
+//go:noescape
+func iq4xsAVX512x2(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q40AVX512x4 adds one panel × columns.
 //
 //go:noescape
 func q40AVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q41AVX512x4 adds one panel × columns.
+//
+//go:noescape
+func q41AVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
 // q50AVX512x4 adds one panel × columns.
 //
 //go:noescape
 func q50AVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q51AVX512x4 adds one panel × columns.
+//
+//go:noescape
+func q51AVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q80AVX512x4 adds one panel × columns.
 //
 //go:noescape
 func q80AVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4nlAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func iq4nlAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// mxfp4AVX512x4 adds one panel × columns.
+//
+//go:noescape
+func mxfp4AVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
 // f32AVX512x4 adds one panel × columns.
 //
@@ -139,20 +229,55 @@ func q5kAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func q6kAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q2kAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func q2kAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q3kAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func q3kAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4xsAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func iq4xsAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q40AVX2x1 adds a part of one panel × columns.
 //
 //go:noescape
 func q40AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q41AVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q41AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
 // q50AVX2x1 adds a part of one panel × columns.
 //
 //go:noescape
 func q50AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q51AVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q51AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q80AVX2x1 adds a part of one panel × columns.
 //
 //go:noescape
 func q80AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4nlAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func iq4nlAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// mxfp4AVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func mxfp4AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
 // f32AVX2x1 adds a part of one panel × columns.
 //
@@ -169,35 +294,40 @@ func f16AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func bf16AVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kAVX2x1 adds a part of one panel × columns.
-//
-//go:noescape
-func q4kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
-
-// q5kAVX2x1 adds a part of one panel × columns.
-//
-//go:noescape
-func q5kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
-
-// q6kAVX2x1 adds a part of one panel × columns.
-//
-//go:noescape
-func q6kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
-
 // q40AVX2x4 adds a part of one panel × columns.
 //
 //go:noescape
 func q40AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q41AVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func q41AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
 // q50AVX2x4 adds a part of one panel × columns.
 //
 //go:noescape
 func q50AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q51AVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func q51AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q80AVX2x4 adds a part of one panel × columns.
 //
 //go:noescape
 func q80AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4nlAVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func iq4nlAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// mxfp4AVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func mxfp4AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
 // f32AVX2x4 adds a part of one panel × columns.
 //
@@ -214,6 +344,36 @@ func f16AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func bf16AVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
+// q4kAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q4kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q5kAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q5kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q6kAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q6kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q2kAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q2kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q3kAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func q3kAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4xsAVX2x1 adds a part of one panel × columns.
+//
+//go:noescape
+func iq4xsAVX2x1(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q4kAVX2x4 adds a part of one panel × columns.
 //
 //go:noescape
@@ -228,6 +388,21 @@ func q5kAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 //
 //go:noescape
 func q6kAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q2kAVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func q2kAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// q3kAVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func q3kAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
+
+// iq4xsAVX2x4 adds a part of one panel × columns.
+//
+//go:noescape
+func iq4xsAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
 // expSumAVX512 takes n, a positive multiple of 16.
 //
@@ -318,3 +493,18 @@ func quantize256AVX2(dst *byte, x *float32, top float32)
 //
 //go:noescape
 func maxAbsAVX2(x *float32, n int) uint32
+
+// maxAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func maxAVX2(x *float32, lanes *[16]float32, n int)
+
+// addAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func addAVX2(dst *float32, x *float32, n int)
+
+// ropePairsAVX2 turns n values, a positive multiple of 8.
+//
+//go:noescape
+func ropePairsAVX2(x *float32, turn *float32, n int)

@@ -10,12 +10,13 @@ import (
 
 // mulGeneric is mulPanel in plain Go, for any number of columns.
 func (m *Matrix) mulGeneric(out []float32, w []byte, x []Act) {
-	switch m.class {
-	case Plain:
-		m.mulPlain(out, w, x)
-		return
-	case Integer:
+	switch m.Type {
+	case quant.Q41, quant.Q51, quant.Q2K, quant.Q3K, quant.IQ4NL, quant.IQ4XS, quant.MXFP4:
 		m.mulInteger(out, w, x)
+		return
+	}
+	if m.class == Plain {
+		m.mulPlain(out, w, x)
 		return
 	}
 	for i := range x {

@@ -3,6 +3,9 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"rbee/inference/quant"
 )
@@ -17,15 +20,65 @@ func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	}
 	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins()}
 	m.data = memory(m.Panels() * m.blocks() * m.blockSize())
-	rowBytes, each, size := t.RowBytes(k), t.BlockBytes(), m.blockSize()
-	pack := packerOf(t)
-	for r := range rows {
-		panel, row := m.panel(r/PanelRows), file[r*rowBytes:][:rowBytes]
-		for b := range m.blocks() {
-			pack(panel[b*size:][:size], r%PanelRows, row[b*each:][:each])
+	m.pack(file)
+	return m, nil
+}
+
+// pack fills the panels, several at a time.
+func (m *Matrix) pack(file []byte) {
+	var next atomic.Int64
+	work := func() {
+		for {
+			p := int(next.Add(1)) - 1
+			if p >= m.Panels() {
+				return
+			}
+			m.packPanel(file, p)
 		}
 	}
-	return m, nil
+	const worth = 1 << 20 // bytes for which a goroutine is started
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0)-1, len(file)/worth) {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+}
+
+// packPanel packs block after block, so that what is written stays in the cache.
+func (m *Matrix) packPanel(file []byte, p int) {
+	rowBytes, each, size := m.Type.RowBytes(m.K), m.Type.BlockBytes(), m.blockSize()
+	panel, rows := m.panel(p), file[p*PanelRows*rowBytes:]
+	n := min(PanelRows, m.Rows-p*PanelRows)
+	if m.Type.Block() == 1 {
+		transpose(panel, rows, n, m.K, each)
+		return
+	}
+	pack := packerOf(m.Type)
+	for b := range m.blocks() {
+		block := panel[b*size:][:size]
+		for r := range n {
+			pack(block, r, rows[r*rowBytes+b*each:][:each])
+		}
+	}
+}
+
+// transpose turns n rows of k values of 2 or 4 bytes into a panel.
+func transpose(panel, rows []byte, n, k, size int) {
+	const tile = 16 // values of a row at a time
+	for from := 0; from < k; from += tile {
+		for r := range n {
+			src := rows[(r*k+from)*size:]
+			for i := range min(tile, k-from) {
+				dst := panel[((from+i)*PanelRows+r)*size:]
+				if size == 4 {
+					putWord(dst, word(src[4*i:]))
+				} else {
+					binary.LittleEndian.PutUint16(dst, binary.LittleEndian.Uint16(src[2*i:]))
+				}
+			}
+		}
+	}
 }
 
 // A packer writes one row's block into the panel's block.
@@ -33,16 +86,24 @@ type packer func(dst []byte, row int, src []byte)
 
 func packerOf(t quant.Type) packer {
 	switch t {
-	case quant.F32:
-		return packWords
-	case quant.F16, quant.BF16:
-		return packHalves
-	case quant.Q40:
+	case quant.Q40, quant.IQ4NL:
 		return packQ40
+	case quant.Q41:
+		return packQ41
 	case quant.Q50:
 		return packQ50
+	case quant.Q51:
+		return packQ51
+	case quant.MXFP4:
+		return packMXFP4
 	case quant.Q80:
 		return packQ80
+	case quant.Q2K:
+		return packQ2K
+	case quant.Q3K:
+		return packQ3K
+	case quant.IQ4XS:
+		return packIQ4XS
 	case quant.Q4K:
 		return packQ4K
 	case quant.Q5K:
@@ -63,9 +124,6 @@ func dword(dst []byte, base, i, row int, v uint32) {
 
 func word(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 
-func packWords(dst []byte, row int, src []byte)  { copy(dst[4*row:], src[:4]) }
-func packHalves(dst []byte, row int, src []byte) { copy(dst[2*row:], src[:2]) }
-
 // packQ40: dword i has k 4i… in the low nibbles and k 16+4i… in the high ones,
 // then the scales.
 func packQ40(dst []byte, row int, src []byte) {
@@ -75,18 +133,48 @@ func packQ40(dst []byte, row int, src []byte) {
 	copy(dst[512+2*row:], src[:2])
 }
 
-// packQ50: the nibbles of Q4_0, a dword of fifth bits, then the scales. Bit 2j of
-// byte i belongs to the low half of byte i of dword j, bit 2j+1 to the high half.
-func packQ50(dst []byte, row int, src []byte) {
+// packQ41 is packQ40 with the minima behind the scales.
+func packQ41(dst []byte, row int, src []byte) {
 	for i := range 4 {
-		dword(dst, 0, i, row, word(src[6+4*i:]))
+		dword(dst, 0, i, row, word(src[4+4*i:]))
 	}
-	high, fifth := word(src[2:]), uint32(0)
-	for k := range 32 { // the half is k/16, the dword k/4%4, the byte k%4
-		fifth |= high >> k & 1 << (8*(k%4) + 2*(k/4%4) + k/16)
+	copy(dst[512+2*row:], src[:2])
+	copy(dst[576+2*row:], src[2:4])
+}
+
+// packMXFP4 is packQ40 with a byte for the scale.
+func packMXFP4(dst []byte, row int, src []byte) {
+	for i := range 4 {
+		dword(dst, 0, i, row, word(src[1+4*i:]))
+	}
+	dst[512+row] = src[0]
+}
+
+// packQ50: the nibbles of Q4_0, a dword of fifth bits, then the scales.
+func packQ50(dst []byte, row int, src []byte) {
+	packFives(dst, row, src[6:], word(src[2:]))
+	copy(dst[640+2*row:], src[:2])
+}
+
+// packQ51 is packQ50 with the minima behind the scales.
+func packQ51(dst []byte, row int, src []byte) {
+	packFives(dst, row, src[8:], word(src[4:]))
+	copy(dst[640+2*row:], src[:2])
+	copy(dst[704+2*row:], src[2:4])
+}
+
+// packFives: four dwords of nibbles, then one of fifth bits. Bit 2j of byte i belongs
+// to the low half of byte i of dword j, bit 2j+1 to the high half.
+func packFives(dst []byte, row int, src []byte, high uint32) {
+	for i := range 4 {
+		dword(dst, 0, i, row, word(src[4*i:]))
+	}
+	fifth := uint32(0)
+	for m := range 8 { // four bits at a time, one to each byte
+		four := high >> (4 * m) & 15
+		fifth |= four * 0x00204081 & ones << (2*(m%4) + m/4)
 	}
 	dword(dst, 512, 0, row, fifth)
-	copy(dst[640+2*row:], src[:2])
 }
 
 // packQ80: bytes made unsigned by adding 128, then the scales.
@@ -112,8 +200,8 @@ func packQ5K(dst []byte, row int, src []byte) {
 	for s := range 8 {
 		packNibbles(dst[512+640*s:], row, src[48+32*(s/2):], s)
 		fifth := uint32(0)
-		for k := range 32 {
-			fifth |= uint32(src[16+k]) >> s & 1 << (8*(k%4) + 2*(k/4%4) + k/16)
+		for m := range 8 {
+			fifth |= word(src[16+4*m:]) >> s & ones << (2*(m%4) + m/4)
 		}
 		dword(dst, 512+640*s+512, 0, row, fifth)
 	}
@@ -153,6 +241,64 @@ func packQ6K(dst []byte, row int, src []byte) {
 		dword(dst, 576, 3*s, row, top[0]|top[1]<<2|top[2]<<4|top[3]<<6)
 		dword(dst, 576, 3*s+1, row, low[0]|low[2]<<4)
 		dword(dst, 576, 3*s+2, row, low[1]|low[3]<<4)
+	}
+}
+
+// packQ2K: d, dmin, the scales and minima as in the file, then per sub-block of 16 k
+// one dword: bits 2j of byte i are k 4j+i.
+func packQ2K(dst []byte, row int, src []byte) {
+	copy(dst[2*row:], src[80:82])
+	copy(dst[64+2*row:], src[82:84])
+	for i := range 4 {
+		dword(dst, 128, i, row, word(src[4*i:]))
+	}
+	for s := range 16 {
+		dword(dst, 640, s, row, packPairs(src[16:], s))
+	}
+}
+
+// packPairs gathers the pairs of bits of sub-block s of Q2_K or Q3_K.
+func packPairs(src []byte, s int) (v uint32) {
+	for j := range 4 {
+		v |= word(src[32*(s/8)+16*(s%2)+4*j:]) >> (2 * (s % 8 / 2)) & 0x03030303 << (2 * j)
+	}
+	return v
+}
+
+// packQ3K: d, the 6-bit scales as in the file, then for every 32 k a dword of third
+// bits (bit 4t+j of byte i is k 16t+4j+i) and two dwords as in Q2_K.
+func packQ3K(dst []byte, row int, src []byte) {
+	copy(dst[2*row:], src[108:110])
+	for i := range 3 {
+		dword(dst, 64, i, row, word(src[96+4*i:]))
+	}
+	for p := range 8 {
+		var third uint32
+		for i := range 8 {
+			third |= word(src[4*i:]) >> p & ones << i
+		}
+		dword(dst, 448, 3*p, row, third)
+		dword(dst, 448, 3*p+1, row, packPairs(src[32:], 2*p))
+		dword(dst, 448, 3*p+2, row, packPairs(src[32:], 2*p+1))
+	}
+}
+
+// packIQ4XS: d, the scales, then each sub-block's nibbles as in Q4_0. Byte i of a dword
+// has the low bits of scales i and 4+i; nibble i of 16 bits has their high ones.
+func packIQ4XS(dst []byte, row int, src []byte) {
+	copy(dst[2*row:], src[:2])
+	high := binary.LittleEndian.Uint16(src[2:])
+	var top uint16
+	var low uint32
+	for i := range 4 {
+		top |= (high>>(2*i)&3 | high>>(8+2*i)&3<<2) << (4 * i)
+		first, second := src[4+i/2]>>(4*(i%2))&15, src[6+i/2]>>(4*(i%2))&15
+		low |= uint32(first|second<<4) << (8 * i)
+	}
+	binary.LittleEndian.PutUint16(dst[64+2*row:], top)
+	dword(dst, 128, 0, row, low)
+	for i := range 32 {
+		dword(dst, 256, i, row, word(src[8+4*i:]))
 	}
 }
 

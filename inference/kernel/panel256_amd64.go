@@ -4,22 +4,30 @@ package kernel
 
 import "rbee/inference/quant"
 
-// mulAVX2 takes eight rows at a time for four columns, or all rows for one.
+// mulAVX2 takes eight rows at a time for four columns, or all rows for one. Kernels
+// of super-blocks take all rows by themselves.
 func (m *Matrix) mulAVX2(out []float32, w []byte, x []Act) {
-	if len(x) == 4 {
-		cols := m.heads(x)
-		step := 32 // bytes of eight rows in a line of rows
-		if m.Type == quant.F16 || m.Type == quant.BF16 {
+	cols := m.heads(x)
+	switch {
+	case len(x) == 4 && m.kind == By256:
+		m.addAVX2x4(&out[0], &w[0], &w[0], &cols)
+		return
+	case len(x) == 4:
+		step, scales := 32, 16 // bytes of eight rows in a line of rows, of values and of scales
+		switch m.Type {
+		case quant.F16, quant.BF16:
 			step = 16
+		case quant.MXFP4:
+			scales = 8
 		}
 		for o := range 4 {
-			m.addAVX2x4(&out[8*o], &w[step*o], &w[16*o], &cols)
+			m.addAVX2x4(&out[8*o], &w[step*o], &w[scales*o], &cols)
 		}
 		return
 	}
 	for i := range x {
-		cols := m.heads(x[i : i+1])
-		m.addAVX2x1(&out[i*PanelRows], &w[0], &w[0], &cols)
+		one := [4]*byte{cols[i]}
+		m.addAVX2x1(&out[i*PanelRows], &w[0], &w[0], &one)
 	}
 }
 
@@ -43,6 +51,20 @@ func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
 		q5kAVX2x4(w, s, x, out, n)
 	case quant.Q6K:
 		q6kAVX2x4(w, s, x, out, n)
+	case quant.Q41:
+		q41AVX2x4(w, s, x, out, n)
+	case quant.Q51:
+		q51AVX2x4(w, s, x, out, n)
+	case quant.IQ4NL:
+		iq4nlAVX2x4(w, s, x, out, n)
+	case quant.MXFP4:
+		mxfp4AVX2x4(w, s, x, out, n)
+	case quant.Q2K:
+		q2kAVX2x4(w, s, x, out, n)
+	case quant.Q3K:
+		q3kAVX2x4(w, s, x, out, n)
+	case quant.IQ4XS:
+		iq4xsAVX2x4(w, s, x, out, n)
 	}
 }
 
@@ -66,5 +88,19 @@ func (m *Matrix) addAVX2x1(out *float32, w, s *byte, x *[4]*byte) {
 		q5kAVX2x1(w, s, x, out, n)
 	case quant.Q6K:
 		q6kAVX2x1(w, s, x, out, n)
+	case quant.Q41:
+		q41AVX2x1(w, s, x, out, n)
+	case quant.Q51:
+		q51AVX2x1(w, s, x, out, n)
+	case quant.IQ4NL:
+		iq4nlAVX2x1(w, s, x, out, n)
+	case quant.MXFP4:
+		mxfp4AVX2x1(w, s, x, out, n)
+	case quant.Q2K:
+		q2kAVX2x1(w, s, x, out, n)
+	case quant.Q3K:
+		q3kAVX2x1(w, s, x, out, n)
+	case quant.IQ4XS:
+		iq4xsAVX2x1(w, s, x, out, n)
 	}
 }

@@ -81,6 +81,20 @@ func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
 		q5kAVX512x4(w, x, out, n)
 	case quant.Q6K:
 		q6kAVX512x4(w, x, out, n)
+	case quant.Q41:
+		q41AVX512x4(w, x, out, n)
+	case quant.Q51:
+		q51AVX512x4(w, x, out, n)
+	case quant.IQ4NL:
+		iq4nlAVX512x4(w, x, out, n)
+	case quant.MXFP4:
+		mxfp4AVX512x4(w, x, out, n)
+	case quant.Q2K:
+		q2kAVX512x4(w, x, out, n)
+	case quant.Q3K:
+		q3kAVX512x4(w, x, out, n)
+	case quant.IQ4XS:
+		iq4xsAVX512x4(w, x, out, n)
 	}
 }
 
@@ -104,6 +118,20 @@ func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
 		q5kAVX512x2(w, x, out, n)
 	case quant.Q6K:
 		q6kAVX512x2(w, x, out, n)
+	case quant.Q41:
+		q41AVX512x2(w, x, out, n)
+	case quant.Q51:
+		q51AVX512x2(w, x, out, n)
+	case quant.IQ4NL:
+		iq4nlAVX512x2(w, x, out, n)
+	case quant.MXFP4:
+		mxfp4AVX512x2(w, x, out, n)
+	case quant.Q2K:
+		q2kAVX512x2(w, x, out, n)
+	case quant.Q3K:
+		q3kAVX512x2(w, x, out, n)
+	case quant.IQ4XS:
+		iq4xsAVX512x2(w, x, out, n)
 	}
 }
 
@@ -127,5 +155,19 @@ func (m *Matrix) addAVX512x1(out *float32, w *byte, x *[4]*byte) {
 		q5kAVX512x1(w, x, out, n)
 	case quant.Q6K:
 		q6kAVX512x1(w, x, out, n)
+	case quant.Q41:
+		q41AVX512x1(w, x, out, n)
+	case quant.Q51:
+		q51AVX512x1(w, x, out, n)
+	case quant.IQ4NL:
+		iq4nlAVX512x1(w, x, out, n)
+	case quant.MXFP4:
+		mxfp4AVX512x1(w, x, out, n)
+	case quant.Q2K:
+		q2kAVX512x1(w, x, out, n)
+	case quant.Q3K:
+		q3kAVX512x1(w, x, out, n)
+	case quant.IQ4XS:
+		iq4xsAVX512x1(w, x, out, n)
 	}
 }

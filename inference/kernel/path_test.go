@@ -12,20 +12,47 @@ import (
 // eachPath runs f with every vector path of this processor, one at a time. A path
 // that RBEE_REQUIRE_PATHS names must be there.
 func eachPath(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
 	for _, name := range PathNames() {
 		if HasPath(name) {
-			t.Run(name, func(t *testing.T) {
-				defer UsePath(name)()
-				f(t)
-			})
+			withPath(t, name, f)
 		}
 	}
+}
+
+// withPath is no subtest, so that fuzz tests can use it.
+func withPath(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	defer UsePath(name)()
+	defer func() {
+		if t.Failed() {
+			t.Logf("on path %s", name)
+		}
+	}()
+	f(t)
 }
 
 func TestPathsRequired(t *testing.T) {
 	for name := range strings.SplitSeq(os.Getenv("RBEE_REQUIRE_PATHS"), ",") {
 		if name != "" && !HasPath(name) {
 			t.Errorf("the path %s is required, and this build or processor lacks it", name)
+		}
+	}
+}
+
+func TestRestrict(t *testing.T) {
+	was := paths
+	defer func() { paths = was }()
+	tests := map[string][2]bool{ // whether avx512vnni and avx2 are on
+		"": {true, true}, "avx512vnni": {true, true}, "avx2": {false, true}, "generic": {false, false},
+	}
+	for name, want := range tests {
+		t.Setenv("RBEE_CPU", name)
+		if got := [2]bool{newPath("avx512vnni", true).on, newPath("avx2", true).on}; got != want {
+			t.Errorf("RBEE_CPU=%q: got %v, want %v", name, got, want)
+		}
+		if newPath("avx2", false).on {
+			t.Errorf("RBEE_CPU=%q turns on what the processor lacks", name)
 		}
 	}
 }
@@ -200,6 +227,13 @@ func elementwise(n int) map[string][]float32 {
 	norm := make([]float32, n)
 	RMSNorm(norm, y, x, 1e-5)
 	out["norm"] = norm
+	out["largest"] = []float32{Max(x), Max(y), Max(x[:min(n, 3)]), Max(odd[:2])}
+	sum := slices.Clone(y)
+	Add(sum, x)
+	out["sum"] = sum
+	turned := slices.Clone(y)
+	RopePairs(turned, x[:n&^1])
+	out["rope"] = turned
 	for _, dim := range []int{1, 16, 72, 128} {
 		q, k, v := normal(r, dim), normal(r, dim*32), normal(r, dim*32)
 		tokens := 1 + n%32
@@ -211,6 +245,29 @@ func elementwise(n int) map[string][]float32 {
 		out["values"] = append(out["values"], values...)
 	}
 	return out
+}
+
+func TestMax(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	check := func(t *testing.T) {
+		for at := range 40 {
+			x := make([]float32, 40)
+			for i := range x {
+				x[i] = -float32(i) - 1
+			}
+			for _, v := range []float32{5, inf, 0, nan} {
+				x[at] = v
+				if got := Max(x); got != v && v == v || v != v && got == got {
+					t.Errorf("%v at %d: got %v", v, at, got)
+				}
+			}
+		}
+		if got := Max(nil); got != -inf {
+			t.Errorf("of nothing: %v", got)
+		}
+	}
+	check(t)
+	eachPath(t, check)
 }
 
 func TestPathsElementwiseAlike(t *testing.T) {
@@ -279,4 +336,27 @@ func BenchmarkQuantise(b *testing.B) {
 			Make256(dst, x)
 		}
 	})
+}
+
+func BenchmarkElementwise(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	x, y, dst := normal(r, 2048), normal(r, 2048), make([]float32, 2048)
+	keys := normal(r, 128*32)
+	for name, f := range map[string]func(){
+		"exp":      func() { copy(dst, x); ExpSum(dst, 3) },
+		"silu":     func() { SiluMul(dst, x, y) },
+		"norm":     func() { RMSNorm(dst, x, y, 1e-5) },
+		"max":      func() { Max(x) },
+		"add":      func() { Add(dst, x) },
+		"rope":     func() { copy(dst, x); RopePairs(dst, y) },
+		"scores16": func() { Scores(dst[:16], x[:128], keys, 32, 1) },
+		"scores32": func() { Scores(dst[:32], x[:128], keys, 32, 1) },
+		"values":   func() { Values(dst[:128], x[:32], keys) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				f()
+			}
+		})
+	}
 }

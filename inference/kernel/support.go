@@ -11,21 +11,19 @@ type ProductClass int
 
 // The classes.
 const (
-	Plain   ProductClass = iota // decoded to float32, row by row
-	Integer                     // integers in plain Go
-	Fast                        // vector instructions, where the processor has them
+	Plain ProductClass = iota // decoded to float32 block by block, then multiplied like F32
+	Fast                      // a kernel of its own, in vector instructions where the processor has them
 )
 
-// String is the class in one word: "plain", "integer" or "fast".
-func (c ProductClass) String() string { return [...]string{"plain", "integer", "fast"}[c] }
+// String is the class in one word: "plain" or "fast".
+func (c ProductClass) String() string { return [...]string{"plain", "fast"}[c] }
 
 // ClassOf returns the class of a type.
 func ClassOf(t quant.Type) ProductClass {
 	switch t {
-	case quant.F32, quant.F16, quant.BF16, quant.Q40, quant.Q50, quant.Q80, quant.Q4K, quant.Q5K, quant.Q6K:
+	case quant.F32, quant.F16, quant.BF16, quant.Q40, quant.Q41, quant.Q50, quant.Q51, quant.Q80,
+		quant.Q2K, quant.Q3K, quant.Q4K, quant.Q5K, quant.Q6K, quant.IQ4NL, quant.IQ4XS, quant.MXFP4:
 		return Fast
-	case quant.Q41, quant.Q51, quant.Q2K, quant.Q3K, quant.IQ4NL, quant.IQ4XS, quant.MXFP4:
-		return Integer
 	}
 	return Plain
 }

@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // fma32 is a·b + c rounded once, as the FMA instructions do it. float64's FMA
 // would round twice; so the float64 sum is first rounded to odd, which a second
@@ -50,6 +53,25 @@ func fold(sums *[16]float32) float32 {
 	return sums[0]
 }
 
+// Max returns the largest value of x, NaN if there is one, −∞ if x is empty.
+func Max(x []float32) float32 {
+	var lanes [16]float32
+	for i := range lanes {
+		lanes[i] = float32(math.Inf(-1))
+	}
+	for i := largest(x, &lanes); i < len(x); i++ {
+		lanes[0] = max(lanes[0], x[i])
+	}
+	return slices.Max(lanes[:]) + 0 // −0 becomes 0, whichever came first
+}
+
+// Add adds x to dst.
+func Add(dst, x []float32) {
+	for i := add(dst, x); i < len(x); i++ {
+		dst[i] += x[i]
+	}
+}
+
 // ExpSum sets x to exp(x − top) and returns the sum.
 func ExpSum(x []float32, top float32) float32 {
 	var sums [16]float32
@@ -84,7 +106,7 @@ func RMSNorm(dst, x, w []float32, eps float32) {
 // RopePairs turns neighbouring pairs of x by the angles whose cosines and sines
 // alternate in turn: (a, b) becomes (a·cos − b·sin, a·sin + b·cos).
 func RopePairs(x, turn []float32) {
-	for i := 0; i+1 < len(turn); i += 2 {
+	for i := ropePairs(x, turn); i+1 < len(turn); i += 2 {
 		a, b, cos, sin := x[i], x[i+1], turn[i], turn[i+1]
 		x[i] = float32(a*cos) - float32(b*sin)
 		x[i+1] = float32(a*sin) + float32(b*cos)

@@ -136,3 +136,32 @@ func quantize256(dst *Act256, x []float32, top float32) bool {
 	}
 	return true
 }
+
+// These are bound by memory: AVX2 does for every processor with vectors.
+
+func largest(x []float32, lanes *[16]float32) int {
+	n := len(x) &^ 15
+	if n == 0 || !avx512.on && !avx2.on {
+		return 0
+	}
+	maxAVX2(&x[0], lanes, n)
+	return n
+}
+
+func add(dst, x []float32) int {
+	n := len(x) &^ 15
+	if n == 0 || !avx512.on && !avx2.on {
+		return 0
+	}
+	addAVX2(&dst[:n][0], &x[0], n)
+	return n
+}
+
+func ropePairs(x, turn []float32) int {
+	n := len(turn) &^ 7
+	if n == 0 || !avx512.on && !avx2.on {
+		return 0
+	}
+	ropePairsAVX2(&x[:n][0], &turn[0], n)
+	return n
+}

@@ -11,3 +11,6 @@ func values(_, _, _ []float32) int                       { return 0 }
 func quantize32(_ []Act32, _ []float32) bool             { return false }
 func quantize256(_ *Act256, _ []float32, _ float32) bool { return false }
 func maxAbs(x []float32) uint32                          { return maxAbsGeneric(x) }
+func largest(_ []float32, _ *[16]float32) int            { return 0 }
+func add(_, _ []float32) int                             { return 0 }
+func ropePairs(_, _ []float32) int                       { return 0 }

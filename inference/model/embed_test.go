@@ -15,7 +15,7 @@ func TestEmbedGolden(t *testing.T) {
 		file      string
 		tolerance float64
 	}{
-		"bert": {"bert", 2e-4}, "llama": {"llama.embeddings", 2e-4}, "qwen3": {"qwen3.embeddings", 2e-4},
+		"bert": {"bert", 2e-4}, "llama": {"llama.embeddings", 2e-4}, "qwen3": {"qwen3.embeddings", 2e-4}, "nomic-bert": {"nomic-bert.embeddings", 2e-4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := os.ReadFile("testdata/" + tt.file + ".json")

@@ -34,6 +34,7 @@ func (k *keys) rope(headSize int) Rope {
 		k.fail("rope.dimension_count", "%d is odd: %w", r.Dims, gguf.ErrFormat)
 	}
 	r.orig = k.size("rope.scaling.original_context_length", maxContext, k.size("context_length", maxContext, 0))
+	_, r.long = k.f.Tensor("rope_factors_short.weight") // most such files name no type of scaling
 	typ, _ := k.f.String(k.prefix + "rope.scaling.type")
 	switch typ {
 	case "none":
@@ -46,7 +47,6 @@ func (k *keys) rope(headSize int) Rope {
 		r.yarn = k.yarn(r)
 		r.Magnitude = k.magnitude(r.Scale)
 	case "longrope":
-		r.long = true
 		r.Scale = k.number("rope.scaling.factor", 1)
 	default:
 		k.fail("rope.scaling.type", "%q is %w, only: none linear yarn longrope", typ, ErrUnsupported)

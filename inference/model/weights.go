@@ -44,13 +44,21 @@ func (l *loader) tensor(name string, dims ...int) (gguf.Tensor, bool) {
 	switch {
 	case !ok:
 		l.err = fmt.Errorf("model: tensor %q is missing: %w", name, gguf.ErrFormat)
-	case !slices.Equal(t.Dims, want):
+	case !slices.Equal(trim(t.Dims), trim(want)):
 		l.err = fmt.Errorf("model: tensor %q has the shape %v, want %v: %w", name, t.Dims, want, gguf.ErrFormat)
 	case !quant.Type(t.Type).Known():
 		l.err = fmt.Errorf("model: tensor %q is of type %s, which is %w; supported are %s", name, gguf.TypeName(t.Type), ErrUnsupported, quant.Supported())
 	}
 	l.used[name] = true
 	return t, l.err == nil
+}
+
+// trim drops outer dimensions of 1: files have them or not.
+func trim(dims []uint64) []uint64 {
+	for len(dims) > 1 && dims[len(dims)-1] == 1 {
+		dims = dims[:len(dims)-1]
+	}
+	return dims
 }
 
 // make makes weights of (rows, cols) of a tensor's bytes.

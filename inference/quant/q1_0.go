@@ -16,10 +16,7 @@ func decodeQ10(dst []float32, src []byte) {
 	for ; len(src) > 0; dst, src = dst[128:], src[q10Bytes:] {
 		d := half(src)
 		for i := range 128 {
-			dst[i] = -d
-			if src[2+i/8]>>(i%8)&1 != 0 {
-				dst[i] = d
-			}
+			dst[i] = signed(d, ^src[2+i/8], i%8)
 		}
 	}
 }

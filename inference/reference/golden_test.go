@@ -15,10 +15,10 @@ import (
 	"rbee/inference/reference"
 )
 
-var goldens = flag.String("goldens", "../model/testdata,testdata", "where the golden models are")
+var goldens = flag.String("goldens", "../model/testdata", "where the golden models are")
 
 // A golden is what other engines say of a small random model: transformers,
-// mostly llama.cpp too. testdata/make.py makes the models that are here.
+// mostly llama.cpp too. ../model/testdata/make.py makes the models that are here.
 type golden struct {
 	Context *int `json:"context"`
 	Prompts []struct {

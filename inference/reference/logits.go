@@ -11,6 +11,9 @@ func (m *Model) logits(hiddenState []float32, n int) ([][]float32, error) {
 		tensor = "token_embd" // tied
 	}
 	h, all := &m.facts, make([][]float32, n)
+	for i := range all {
+		all[i] = make([]float32, 0, h.vocab)
+	}
 	for from := 0; from < h.vocab; from += headRows {
 		to := min(from+headRows, h.vocab)
 		s := newStage(m, -1, n)

@@ -207,3 +207,21 @@ func TestSupported(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// No architecture is claimed that no golden model shows to be right.
+func TestEveryArchitectureHasAGolden(t *testing.T) {
+	shown := map[string]bool{}
+	for base := range files(t, ".gguf") {
+		f, err := gguf.Open(base + ".gguf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[f.Architecture()] = true
+		f.Close()
+	}
+	for _, name := range reference.Supported() {
+		if !shown[name] {
+			t.Errorf("%s has no golden model in %s", name, *goldens)
+		}
+	}
+}

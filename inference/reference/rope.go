@@ -15,7 +15,7 @@ type rope struct {
 	trained int       // positions the model knew before it was stretched
 	factors []float32 // per pair; nil: all 1
 	long    []float32 // the factors beyond trained positions (longrope)
-	size    float64   // what cosines and sines are multiplied by
+	size    float64   // what cosines and sines are multiplied by, beside yarn's share
 }
 
 // Yarn's bounds: a pair that turns more often than fast in the trained positions
@@ -46,9 +46,7 @@ func (h *facts) readRope(m *metadata) {
 	default:
 		m.fail("rope.scaling.type", "%q is none of none linear yarn longrope", kind)
 	}
-	if r.yarn = kind == "yarn"; r.yarn && factor > 1 {
-		r.size *= 1 + 0.1*math.Log(factor)
-	}
+	r.yarn = kind == "yarn"
 	r.readFactors(m)
 	h.rope, h.swa = r, r
 }
@@ -90,6 +88,15 @@ func (r *rope) angle(i, n int) float64 {
 	return a*r.scale*slow + a*(1-slow)
 }
 
+// magnitude is what cosines and sines are multiplied by: yarn makes up for the
+// scores that stretched positions flatten.
+func (r *rope) magnitude() float64 {
+	if r.yarn && r.scale < 1 {
+		return r.size * (1 - 0.1*math.Log(r.scale))
+	}
+	return r.size
+}
+
 // turning is the pair that turns so many times in the trained positions.
 func (r *rope) turning(times float64) float64 {
 	return float64(r.dims) * math.Log(float64(r.trained)/(times*2*math.Pi)) / (2 * math.Log(r.base))
@@ -119,6 +126,7 @@ func (r *rope) tables(p pairing, n, size, span int) (cos, sin, swap []float32) {
 	for i := range cos {
 		cos[i] = 1
 	}
+	magnitude := r.magnitude()
 	for i := range r.dims / 2 {
 		a, b := p.at(i, r.dims)
 		swap[b*size+a], swap[a*size+b] = -1, 1
@@ -126,8 +134,8 @@ func (r *rope) tables(p pairing, n, size, span int) (cos, sin, swap []float32) {
 		for pos := range n {
 			s, c := math.Sincos(float64(pos) * angle)
 			at := pos * size
-			cos[at+a], cos[at+b] = float32(c*r.size), float32(c*r.size)
-			sin[at+a], sin[at+b] = float32(s*r.size), float32(s*r.size)
+			cos[at+a], cos[at+b] = float32(c*magnitude), float32(c*magnitude)
+			sin[at+a], sin[at+b] = float32(s*magnitude), float32(s*magnitude)
 		}
 	}
 	return cos, sin, swap

@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"bytes"
 	"fmt"
 	"hash/maphash"
 	"math/bits"
@@ -140,11 +139,11 @@ func (w *bpeWork) encode(ids []int32, text string) []int32 {
 	return ids
 }
 
-// part appends the ids of what the splits have left together. ModernBERT's
-// multilingual vocabulary cuts it once more: each ▁ begins a word, and so does
-// each line, to which one is given.
+// part appends the ids of what the splits have left together. Where words are
+// marked it is cut once more: each ▁ begins a word, and so does each line, to
+// which one is given.
 func (w *bpeWork) part(ids []int32, text string) []int32 {
-	if !strings.Contains(w.p.names, "mmbert") || text[0] == '\n' {
+	if !w.p.marked || text[0] == '\n' {
 		return w.one(ids, text)
 	}
 	text = strings.TrimPrefix(text, space)
@@ -227,7 +226,7 @@ func (w *bpeWork) joined(a *symbol) {
 
 func (p *bpe) piece(text string) []byte {
 	if p.raw {
-		return bytes.ReplaceAll([]byte(text), []byte(space), []byte(" "))
+		return unspaced(text)
 	}
 	b := make([]byte, 0, len(text))
 	for _, r := range text {

@@ -18,7 +18,7 @@ type Config struct {
 	Merges gguf.Texts // of BPE: "left right", the first is merged first
 
 	// Special are the ids of special tokens by their key's name: bos, eos, eot,
-	// eom, unknown, seperator (as GGUF spells it), fim_pre, fim_suf, fim_mid,
+	// eom, unknown, the separator, fim_pre, fim_suf, fim_mid,
 	// fim_pad, fim_rep, fim_sep.
 	Special        map[string]int32
 	AddBOS, AddEOS bool
@@ -39,9 +39,12 @@ func (c *Config) id(name string) int32 {
 	return None
 }
 
+// separator is the name of the token that ends a text, as GGUF spells it.
+const separator = "seperator" //nolint:misspell // it is in every file
+
 // keys are the names of special tokens; the older keys of three come last.
 var keys = []string{
-	"bos", "eos", "eot", "eom", "unknown", "seperator", "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
+	"bos", "eos", "eot", "eom", "unknown", separator, "fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
 	"prefix", "suffix", "middle",
 }
 
@@ -52,10 +55,12 @@ var olderKeys = map[string]string{"prefix": "fim_pre", "suffix": "fim_suf", "mid
 // first Falcon alone: New wants it to be no Normal one.
 var defaults = map[string]map[string]int32{
 	"llama": {"bos": 1, "eos": 2, "unknown": 0},
-	"bert":  {"bos": 101, "unknown": 100, "seperator": 102},
+	"bert":  {"bos": 101, "unknown": 100, separator: 102},
 	"t5":    {"eos": 1, "unknown": 2},
 	"gpt2":  {"bos": 11, "eos": 11},
 }
+
+var errEmpty = errors.New("tokenizer: tokenizer.ggml.tokens: the vocabulary is empty")
 
 const prefix = "tokenizer.ggml."
 
@@ -83,8 +88,7 @@ func readConfig(f *gguf.File) (Config, error) {
 	if err := readSpecial(f, &c); err != nil {
 		return c, err
 	}
-	readFlags(f, &c)
-	return c, nil
+	return c, readFlags(f, &c)
 }
 
 // readArrays reads what there is one of for each token or merge.
@@ -92,6 +96,9 @@ func readArrays(f *gguf.File, c *Config) error {
 	var ok bool
 	if c.Tokens, ok = f.Texts(prefix + "tokens"); !ok {
 		return errors.New("tokenizer: tokenizer.ggml.tokens is missing or no array of texts")
+	}
+	if c.Tokens.Len() == 0 {
+		return errEmpty
 	}
 	wrong := func(key, want string, ok bool) error {
 		if ok || !f.Has(prefix+key) {
@@ -103,7 +110,7 @@ func readArrays(f *gguf.File, c *Config) error {
 	err := wrong("merges", "texts", ok)
 	c.CharsMap, ok = f.Bytes(prefix + "precompiled_charsmap")
 	err = errors.Join(err, wrong("precompiled_charsmap", "bytes", ok))
-	if c.Scores, ok = f.Floats(prefix + "scores"); !ok {
+	if c.Scores, ok = f.Float32s(prefix + "scores"); !ok {
 		var whole []int64
 		whole, ok = f.Ints(prefix + "scores")
 		for _, n := range whole {
@@ -111,14 +118,9 @@ func readArrays(f *gguf.File, c *Config) error {
 		}
 	}
 	err = errors.Join(err, wrong("scores", "numbers", ok))
-	types, ok := f.Ints(prefix + "token_type")
-	if c.Types = make([]int32, len(types)); ok {
-		for i, t := range types {
-			c.Types[i] = int32(min(max(t, math.MinInt32), math.MaxInt32))
-		}
-	}
+	c.Types, ok = f.Int32s(prefix + "token_type")
 	if f.Has(prefix+"merges") || c.Pre == "kimi-k2" || !bytePairs(c.Model) {
-		return errors.Join(err, wrong("token_type", "numbers", ok))
+		return errors.Join(err, wrong("token_type", "32-bit numbers", ok))
 	}
 	return errors.Join(err, errors.New("tokenizer: tokenizer.ggml.merges is missing"))
 }
@@ -149,6 +151,8 @@ func readSpecial(f *gguf.File, c *Config) error {
 		switch {
 		case !f.Has(key):
 			continue
+		case !numeric(f, key):
+			return fmt.Errorf("tokenizer: %s is no number", key)
 		case !ok || n == math.MaxUint32:
 			delete(c.Special, name) // -1
 			continue
@@ -163,15 +167,21 @@ func readSpecial(f *gguf.File, c *Config) error {
 	return nil
 }
 
+func numeric(f *gguf.File, key string) bool { _, ok := f.Float(key); return ok }
+
 // normal tells whether a token is there and just text.
 func (c *Config) normal(id int) bool {
 	return id < c.Tokens.Len() && (id >= len(c.Types) || c.Types[id] == Normal)
 }
 
-func readFlags(f *gguf.File, c *Config) {
+func readFlags(f *gguf.File, c *Config) error {
+	var err error
 	flag := func(key string, fallback bool) bool {
 		if v, ok := f.Bool(prefix + key); ok {
 			return v
+		}
+		if f.Has(prefix + key) {
+			err = fmt.Errorf("tokenizer: tokenizer.ggml.%s is no truth value", key)
 		}
 		return fallback
 	}
@@ -184,8 +194,9 @@ func readFlags(f *gguf.File, c *Config) {
 	}
 	c.AddSpacePrefix = flag("add_space_prefix", c.Model == "llama")
 	c.RemoveExtraSpaces = flag("remove_extra_whitespaces", false)
-	c.Lowercase = flag("normalizer.lowercase", !(bpe && c.Pre == "whitespace"))
+	c.Lowercase = flag("normalizer.lowercase", !bpe || c.Pre != "whitespace")
 	c.StripAccents = flag("normalizer.strip_accents", c.Lowercase)
+	return err
 }
 
 // known refuses the models that are not.
@@ -207,11 +218,11 @@ func (c *Config) check() error {
 	n := c.Tokens.Len()
 	switch {
 	case n == 0:
-		return errors.New("tokenizer: tokenizer.ggml.tokens: the vocabulary is empty")
+		return errEmpty
 	case len(c.Types) != 0 && len(c.Types) != n:
 		return fmt.Errorf("tokenizer: tokenizer.ggml.token_type: %d types for %d tokens", len(c.Types), n)
-	case c.Model == "bert" && (c.id("bos") == None || c.id("seperator") == None):
-		return errors.New("tokenizer: tokenizer.ggml.bos_token_id or seperator_token_id is missing: WordPiece needs both")
+	case c.Model == "bert" && (c.id("bos") == None || c.id(separator) == None):
+		return errors.New("tokenizer: tokenizer.ggml.bos_token_id or " + separator + "_token_id is missing: WordPiece needs both")
 	case c.Model == "t5" && c.id("unknown") == None:
 		return errors.New("tokenizer: tokenizer.ggml.unknown_token_id is missing: a unigram model needs it")
 	}

@@ -9,14 +9,15 @@ import (
 
 // A pre is what a pre-tokenizer's name stands for.
 type pre struct {
-	names string // separated by spaces
-	steps func() []step
-	whole bool // a word that is a token is not taken apart
-	bos   bool // BOS is put in front when the file does not say
-	raw   bool // words are written as they are, not byte by byte
-	meta  bool // a space is written ▁
-	feeds bool // a word of line feeds that is a token is not taken apart
-	noBOS bool // there is no BOS when the file does not name one
+	names  string // separated by spaces
+	steps  func() []step
+	whole  bool // a word that is a token is not taken apart
+	bos    bool // BOS is put in front when the file does not say
+	raw    bool // words are written as they are, not byte by byte
+	meta   bool // a space is written ▁
+	feeds  bool // a word of line feeds that is a token is not taken apart
+	marked bool // every word begins with ▁
+	noBOS  bool // there is no BOS when the file does not name one
 }
 
 // The sets that splits without categories are made of.
@@ -53,7 +54,7 @@ var pres = []pre{
 	{names: "chatglm-bpe", steps: one(llama3.step()), noBOS: true},
 	{names: "glm4 glm5", steps: one(llama3.step()), noBOS: true, whole: true},
 	{names: "jais-2", steps: one(pattern{short: true, word: run(let), numbers: 3, tail: "\r\n", tails: -1, cascade: true}.step())},
-	{names: "minicpm5", steps: one(each(all(num, 3)), llama3.step()), whole: true},
+	{names: "minicpm5", steps: one(each(numbers(3)), llama3.step()), whole: true},
 	{names: "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 bailingmoe bailingmoe2 llada-moe", steps: one(qwen2.step())},
 	{names: "qwen35", steps: one(pattern{short: true, word: run(let | mark), numbers: 1, marks: mark, tail: "\r\n", tails: -1}.step())},
 	{names: "ufakzeka", steps: one(pattern{word: run(let), numbers: 1, tail: "\r\n", tails: -1}.step())},
@@ -68,20 +69,20 @@ var pres = []pre{
 	{names: "kimi-k2", steps: one(pattern{word: kimiWord, numbers: 3, tail: "\r\n", tails: -1}.step())},
 	{names: "deepseek-llm", steps: splitDeepseekLLM},
 	{names: "deepseek-coder", steps: splitDeepseekCoder},
-	{names: "deepseek-v3 hunyuan-dense joyai-llm hy_v4", steps: func() []step { return []step{each(all(num, 3)), each(allIn(kana(), false)), each(deepseek)} }},
+	{names: "deepseek-v3 hunyuan-dense joyai-llm hy_v4", steps: func() []step { return []step{each(numbers(3)), each(allIn(kana(), false)), each(deepseek)} }},
 	{names: "spark2_5", steps: func() []step {
-		return []step{each(all(num, 3)), each(allIn(kana(), false)), each(spark), each(oneOf(num))}
+		return []step{each(numbers(3)), each(allIn(kana(), false)), each(spark), each(numbers(1))}
 	}},
 	{names: "afmoe", steps: func() []step { return []step{groups, each(allIn(asian(), false)), each(deepseek)} }},
 	{names: "falcon", steps: one(each(marksOf("$+<=>^~|`")), each(gpt2), each(threeDigits))},
-	{names: "starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", steps: one(each(oneOf(num)), each(gpt2))},
+	{names: "starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", steps: one(each(numbers(1)), each(gpt2))},
 	{names: "poro-chat bloom gpt3-finnish", steps: func() []step { return []step{each(bloomWord)} }},
-	{names: "viking", steps: func() []step { return []step{each(bloomWord), each(oneOf(num))} }},
-	{names: "chameleon", steps: one(each(sentinel), each(image), each(indent), each(oneOf(num)), each(asciiMarks), each(gpt2)), bos: true},
-	{names: "superbpe", steps: one(each(all(num, 0)), thousands)},
+	{names: "viking", steps: func() []step { return []step{each(bloomWord), each(numbers(1))} }},
+	{names: "chameleon", steps: one(each(sentinel), each(image), each(indent), each(numbers(1)), each(asciiMarks), each(gpt2)), bos: true},
+	{names: "superbpe", steps: one(each(numbers(0)), thousands)},
 	{names: "whitespace", steps: one(each(func(s *scan, i int) int { return s.whileNot(i, blank) })), raw: true},
 	{names: "gemma4 granite-embed-multi-311m", steps: one(feeds), raw: true, meta: true, feeds: true, bos: true},
-	{names: "mmbert", steps: one(feeds), raw: true, meta: true, feeds: true},
+	{names: "mmbert", steps: one(feeds), raw: true, meta: true, feeds: true, marked: true},
 	{names: "sarvam-moe", steps: one(feeds), raw: true, meta: true},
 }
 
@@ -109,7 +110,7 @@ func findPre(name string) (pre, error) {
 //
 //	[\p{P}\$\+<=>\^~\|]+    then GPT-2's    then \p{N}+    then [0-9][0-9][0-9]
 func splitDefault() []step {
-	return []step{each(marksOf("$+<=>^~|")), each(gpt2), each(all(num, 0)), each(threeDigits)}
+	return []step{each(marksOf("$+<=>^~|")), each(gpt2), each(numbers(0)), each(threeDigits)}
 }
 
 // splitDeepseekLLM is
@@ -118,7 +119,7 @@ func splitDefault() []step {
 func splitDeepseekLLM() []step {
 	return []step{
 		each(newline), each(allIn(alphabet(), true)), each(allIn(signs(), true)),
-		each(lastBlanks), each(allIn(cjk(), false)), each(all(num, 0)),
+		each(lastBlanks), each(allIn(cjk(), false)), each(numbers(0)),
 	}
 }
 
@@ -126,7 +127,7 @@ func splitDeepseekLLM() []step {
 //
 //	[\r\n]    \s?\p{L}+    \s?\p{P}+    [cjk]+    \p{N}
 func splitDeepseekCoder() []step {
-	return []step{each(newline), each(afterBlank(let)), each(afterBlank(punct)), each(allIn(cjk(), false)), each(oneOf(num))}
+	return []step{each(newline), each(afterBlank(let)), each(afterBlank(punct)), each(allIn(cjk(), false)), each(numbers(1))}
 }
 
 // splitYoutu cuts out stretches of one script, then takes words of letters and

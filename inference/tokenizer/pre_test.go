@@ -32,7 +32,7 @@ func TestPre(t *testing.T) {
 	read(t, "strings.json", &in)
 	var table preTable
 	read(t, "pre.json", &table)
-	all := append(in.Texts, table.More...)
+	all := slices.Concat(in.Texts, table.More)
 	var known []string
 	for _, g := range table.Groups {
 		for _, name := range g.Names {

@@ -54,7 +54,7 @@ func (p pattern) next(s *scan, i int) int {
 		return end
 	}
 	if s.is(i, num) {
-		return all(num, p.numbers)(s, i)
+		return numbers(p.numbers)(s, i)
 	}
 	lead := i
 	if s.rune(i) == ' ' {
@@ -115,47 +115,20 @@ func run(letters class) next {
 }
 
 // cased is the word of GPT-4o as llama.cpp writes it, with U for any of letters
-// but a-z, L for any but A-Z, and C for a contraction or nothing:
+// but a-z, L for any but A-Z, and C for a contraction when short:
 //
-//	[^\r\n\p{L}\p{N}]?U*L+C|[^\r\n\p{L}\p{N}]?U+L*C
+//	[^\r\n\p{L}\p{N}]?U*L+C?|[^\r\n\p{L}\p{N}]?U+L*C?
 func cased(letters class, short bool) next {
-	upper := func(s *scan, i int) bool { return s.is(i, letters) && !('a' <= s.runes[i] && s.runes[i] <= 'z') }
-	lower := func(s *scan, i int) bool { return s.is(i, letters) && !('A' <= s.runes[i] && s.runes[i] <= 'Z') }
-	first := func(s *scan, i int) int { // U*L+
-		u := i
-		for upper(s, u) {
-			u++
-		}
-		end := u
-		for lower(s, end) {
-			end++
-		}
-		if end > u {
-			return end
-		}
-		for u > i { // U* gives back until L finds one
-			if u--; lower(s, u) {
-				return u + 1
-			}
-		}
-		return i
-	}
-	second := func(s *scan, i int) int { // U+L*, which has no L where first has failed
-		for upper(s, i) {
-			i++
-		}
-		return i
-	}
 	return func(s *scan, i int) int {
-		for _, word := range []next{first, second} {
+		for _, word := range []func(*scan, int, class) int{lowerLast, upperFirst} {
 			end := i
 			if lead(s, i) {
-				if e := word(s, i+1); e > i+1 {
+				if e := word(s, i+1, letters); e > i+1 {
 					end = e
 				}
 			}
 			if end == i {
-				end = word(s, i)
+				end = word(s, i, letters)
 			}
 			if end > i && short {
 				return s.contraction(end, true)
@@ -166,6 +139,33 @@ func cased(letters class, short bool) next {
 		}
 		return i
 	}
+}
+
+// lowerLast is U*L+.
+func lowerLast(s *scan, i int, letters class) int {
+	lower := func(i int) bool { return s.is(i, letters) && (s.runes[i] < 'A' || s.runes[i] > 'Z') }
+	upper := upperFirst(s, i, letters)
+	end := upper
+	for lower(end) {
+		end++
+	}
+	if end > upper {
+		return end
+	}
+	for upper > i { // U* gives back until L finds one
+		if upper--; lower(upper) {
+			return upper + 1
+		}
+	}
+	return i
+}
+
+// upperFirst is U+L* where lowerLast has failed: it finds no L then.
+func upperFirst(s *scan, i int, letters class) int {
+	for s.is(i, letters) && (s.runes[i] < 'a' || s.runes[i] > 'z') {
+		i++
+	}
+	return i
 }
 
 // phrase is [^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+.

@@ -152,15 +152,45 @@ func (t *Tokenizer) findStrips() {
 // specials are the tokens that are looked for in a text before all others.
 type specials struct {
 	once  sync.Once
-	all   *sorted
-	plain *sorted // those that are found in text that is just text
+	all   *ordered
+	plain *ordered // those that are found in text that is just text
 }
 
-func (t *Tokenizer) specialTokens(parse bool) *sorted {
+// An ordered list knows which of its tokens goes first where two of them overlap:
+// the longer one, of equally long ones the lower id.
+type ordered struct {
+	*sorted
+	rank    []uint32 // of each token of the list; 0 goes first
+	shorter []int32  // the next shorter token that each begins with, or None
+}
+
+func newOrdered(v *vocab, keep func(attr) bool) *ordered {
+	o := &ordered{sorted: newSorted(v, keep)}
+	n := len(o.ids)
+	o.rank, o.shorter = make([]uint32, n), make([]int32, n)
+	order := make([]int32, n)
+	top := None // of those that the one before begins with, and is itself
+	for k := range o.ids {
+		order[k] = int32(k)
+		for top != None && !strings.HasPrefix(v.text(o.ids[k]), v.text(o.ids[top])) {
+			top = o.shorter[top]
+		}
+		o.shorter[k], top = top, int32(k)
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(len(v.text(o.ids[b]))-len(v.text(o.ids[a])), int(o.ids[a]-o.ids[b]))
+	})
+	for i, k := range order {
+		o.rank[k] = uint32(i)
+	}
+	return o
+}
+
+func (t *Tokenizer) specialTokens(parse bool) *ordered {
 	s := &t.special
 	s.once.Do(func() {
-		s.all = newSorted(t.v, func(a attr) bool { return a&(control|userDefined|unknown) != 0 })
-		s.plain = newSorted(t.v, func(a attr) bool { return a&userDefined != 0 && a&(control|unknown) == 0 })
+		s.all = newOrdered(t.v, func(a attr) bool { return a&(control|userDefined|unknown) != 0 })
+		s.plain = newOrdered(t.v, func(a attr) bool { return a&userDefined != 0 && a&(control|unknown) == 0 })
 	})
 	if parse {
 		return s.all
@@ -174,71 +204,63 @@ type fragment struct {
 	id       int32
 }
 
-// A hit is a token that stands somewhere in the text, first and last there.
-type hit struct {
-	id          int32
-	first, last int
-}
-
-// fragments cuts the special tokens out of a text: the longest ones first, and
-// of each the leftmost.
+// fragments cuts the special tokens out of a text: all of the first one, from
+// left to right, then all of the next, and so on, as if one were done after the
+// other. It takes n·log(n) steps for n bytes, however many tokens there are.
 func (t *Tokenizer) fragments(text string, parse bool) []fragment {
-	hits := hitsIn(text, t.specialTokens(parse))
-	if len(hits) == 0 {
+	list := t.specialTokens(parse)
+	queue := list.hits(text)
+	if len(queue) == 0 {
 		return []fragment{{0, len(text), None}}
 	}
-	slices.SortFunc(hits, func(a, b hit) int {
-		return cmp.Or(len(t.v.text(b.id))-len(t.v.text(a.id)), int(a.id-b.id))
-	})
 	taken := make([]bool, len(text))
 	var found []fragment
-	for _, h := range hits {
-		word := t.v.text(h.id)
-		for at := h.first; at <= h.last; {
-			i := strings.Index(text[at:h.last+len(word)], word)
-			if i < 0 {
-				break
+	for len(queue) > 0 {
+		c := queue.pop()
+		id, from := list.ids[c.right], int(c.left)
+		to := from + int(c.size)
+		switch {
+		case taken[from]: // by one that was first, so shorter ones are out as well
+		case taken[to-1]: // what is taken is at least as long: it would hold one of the ends
+			if k := list.shorter[c.right]; k != None {
+				queue.push(list.hit(from, k))
 			}
-			from, to := at+i, at+i+len(word)
-			if at = from + 1; taken[from] || taken[to-1] {
-				continue // what was taken is at least as long: it holds one of the ends
-			}
-			found = append(found, fragment{from, to, h.id})
-			at = take(text, taken, from, to, t.v.attrs[h.id])
+		default:
+			found = append(found, fragment{from, to, id})
+			take(text, taken, from, to, t.v.attrs[id])
 		}
 	}
 	slices.SortFunc(found, func(a, b fragment) int { return a.from - b.from })
 	return between(found, taken)
 }
 
-// hitsIn lists the tokens of a list that stand in a text.
-func hitsIn(text string, list *sorted) []hit {
-	if len(list.ids) == 0 {
-		return nil
-	}
-	var hits []hit
-	at := map[int32]int{}
-	raw := []byte(text)
-	for i := range raw {
-		if list.by[raw[i]] == list.by[int(raw[i])+1] {
-			continue
-		}
-		list.walk(raw[i:], func(id int32, _ int) {
-			k, ok := at[id]
-			if !ok {
-				k = len(hits)
-				at[id] = k
-				hits = append(hits, hit{id: id, first: i})
-			}
-			hits[k].last = i
-		})
-	}
-	return hits
+// hit is the token k of the list at a place in the text.
+func (o *ordered) hit(at int, k int32) candidate {
+	return candidate{o.rank[k], int32(at), k, int32(len(o.v.text(o.ids[k])))}
 }
 
-// take marks the bytes of a token and of the white space that goes with it. It
-// returns their end.
-func take(text string, taken []bool, from, to int, a attr) int {
+// hits are the longest tokens of the list that begin at each place in a text.
+func (o *ordered) hits(text string) heap {
+	var queue heap
+	if len(o.ids) == 0 {
+		return nil
+	}
+	raw := []byte(text)
+	for i, b := range raw {
+		if o.by[b] == o.by[int(b)+1] {
+			continue
+		}
+		longest := None
+		o.walk(raw[i:], func(k, _ int) { longest = int32(k) })
+		if longest != None {
+			queue.push(o.hit(i, longest))
+		}
+	}
+	return queue
+}
+
+// take marks the bytes of a token and of the white space that goes with it.
+func take(text string, taken []bool, from, to int, a attr) {
 	for i := from; i < to; i++ {
 		taken[i] = true
 	}
@@ -254,11 +276,9 @@ func take(text string, taken []bool, from, to int, a attr) int {
 		}
 	}
 	if a&stripRight != 0 {
-		for drop(to) {
-			to++
+		for i := to; drop(i); i++ {
 		}
 	}
-	return to
 }
 
 // between puts the texts between the tokens found, less the white space taken.

@@ -1,5 +1,7 @@
 package tokenizer
 
+import "slices"
+
 // A next measures the word that begins at i: it returns its end, i when none
 // begins there. It is one regular expression, tried at one place.
 type next func(s *scan, i int) int
@@ -35,8 +37,8 @@ func each(n next) step {
 // before, and calls word for what is left, in order.
 func (s *scan) split(steps []step, word func(from, to int)) {
 	part := word
-	for i := len(steps) - 1; i >= 0; i-- {
-		cut, inner := steps[i], part
+	for _, cut := range slices.Backward(steps) {
+		inner := part
 		part = func(from, to int) { cut(s, from, to, inner) }
 	}
 	if len(s.runes) > 0 {
@@ -44,14 +46,11 @@ func (s *scan) split(steps []step, word func(from, to int)) {
 	}
 }
 
-// oneOf is a single character of some classes; all is a stretch of them, at most
-// limit long when limit is not 0.
-func oneOf(c class) next { return all(c, 1) }
-
-func all(c class, limit int) next {
+// numbers is \p{N}{1,limit}, without end when limit is 0.
+func numbers(limit int) next {
 	return func(s *scan, i int) int {
 		end := i
-		for s.is(end, c) && (limit == 0 || end-i < limit) {
+		for s.is(end, num) && (limit == 0 || end-i < limit) {
 			end++
 		}
 		return end

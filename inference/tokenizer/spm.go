@@ -111,4 +111,7 @@ func (w *spmWork) rank(a, b *symbol) (uint32, bool) {
 
 func (w *spmWork) joined(*symbol) {}
 
-func (p *spm) piece(text string) []byte { return []byte(strings.ReplaceAll(text, space, " ")) }
+func (p *spm) piece(text string) []byte { return unspaced(text) }
+
+// unspaced is a text with spaces for its ▁.
+func unspaced(text string) []byte { return []byte(strings.ReplaceAll(text, space, " ")) }

@@ -70,12 +70,12 @@ func New(c Config) (*Tokenizer, error) {
 	}
 	t := &Tokenizer{c: c, v: newVocab(&c)}
 	var err error
-	switch {
-	case c.Model == "llama":
+	switch c.Model {
+	case "llama":
 		t.encode, err = newSPM(t.v, &c)
-	case c.Model == "bert":
+	case "bert":
 		t.encode = newWPM(t.v, &c)
-	case c.Model == "t5":
+	case "t5":
 		t.encode, err = newUGM(t.v, &c)
 	default:
 		t.encode, err = newBPE(t.v, &c)
@@ -114,7 +114,7 @@ func (t *Tokenizer) AddsBOS() bool {
 func (t *Tokenizer) last() int32 {
 	switch {
 	case t.c.Model == "bert":
-		return t.c.id("seperator")
+		return t.c.id(separator)
 	case t.c.AddEOS:
 		return t.c.id("eos")
 	}

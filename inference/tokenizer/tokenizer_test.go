@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"rbee/inference/gguf"
@@ -220,17 +220,40 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A long text without a blank is no work of its square: were it, this would take
+// A long text without an end is no work of its square: were it, this would take
 // hours, not milliseconds.
-func TestLongWord(t *testing.T) {
-	for _, name := range names {
+func TestLong(t *testing.T) {
+	for _, name := range []string{"spm-gemma", "ugm-t5", "wpm-bert", "bpe-default", "bpe-gpt-4o", "bpe-deepseek-llm"} {
 		tok := open(t, name)
-		long := strings.Repeat("abcdefghij", 100_000)
-		began := time.Now()
-		if ids := tok.Encode(long, EncodeOptions{}); name != "wpm-bert" && string(tok.Decode(ids, true)) != long {
-			t.Errorf("%s: a long word did not come back", name)
+		for _, part := range []string{"abcdefghij", " ", "\n", "Ä", "<tool_call>"} {
+			long := strings.Repeat(part, 500_000/len(part))
+			ids := tok.Encode(long, EncodeOptions{ParseSpecial: true})
+			if exact(name) && string(tok.Decode(ids, true)) != long {
+				t.Errorf("%s: half a megabyte of %q did not come back", name, part)
+			}
 		}
-		t.Logf("%s: %v", name, time.Since(began))
+	}
+}
+
+// A tokenizer is used by many at once.
+func TestAtOnce(t *testing.T) {
+	var in texts
+	read(t, "strings.json", &in)
+	for _, name := range []string{"spm-llama", "bpe-gpt-4o", "ugm-t5", "wpm-bert"} {
+		var g golden
+		read(t, name+".json", &g)
+		tok := open(t, name)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for i, text := range in.Texts {
+					if ids := tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true}); !slices.Equal(ids, g.IDsSpecial[i]) {
+						t.Errorf("%s: text %q: got %v, want %v", name, text, ids, g.IDsSpecial[i])
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

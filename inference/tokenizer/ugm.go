@@ -1,9 +1,10 @@
 package tokenizer
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -111,7 +112,8 @@ func (p *ugm) search(w *ugmWork) {
 				*a = arrival{id, int32(at), here + score}
 			}
 		}
-		p.tokens.walk(w.text[at:], func(id int32, n int) {
+		p.tokens.walk(w.text[at:], func(k, n int) {
+			id := p.tokens.ids[k]
 			whole = whole || n == size
 			if p.v.attrs[id]&userDefined != 0 {
 				arrive(id, n, 0)
@@ -165,29 +167,35 @@ func (p *ugm) normalize(to []byte, text string) []byte {
 	return to
 }
 
+var replacement = []byte("\ufffd")
+
 // prefixOf returns what the beginning of a text is mapped to, and how much of it.
-func (p *ugm) prefixOf(in []byte) (part string, n int) {
-	if n = p.defined.walk(in, func(int32, int) {}); n > 0 {
-		return string(in[:n]), n // as much as the beginning of a token, as llama.cpp does
+func (p *ugm) prefixOf(in []byte) (part []byte, n int) {
+	if n = p.defined.walk(in, func(int, int) {}); n > 0 {
+		return in[:n], n // as much as the beginning of a token, as llama.cpp does
 	}
 	if part, n = p.charmap.match(in); n > 0 {
 		return part, n
 	}
 	r, n := utf8.DecodeRune(in)
 	if r == utf8.RuneError && n == 1 {
-		return "\ufffd", 1
+		return replacement, 1
 	}
-	return string(in[:n]), n
+	return in[:n], n
 }
 
-func (p *ugm) piece(text string) []byte { return (*spm)(nil).piece(text) }
+func (p *ugm) piece(text string) []byte { return unspaced(text) }
 
 // A charmap is SentencePiece's precompiled map of characters: a tree in a double
 // array, whose leaves point to texts that end with a zero.
 type charmap struct {
 	nodes []byte // four bytes each, little-endian
-	texts string
+	texts []byte
 }
+
+// longestMapped is how much a character may become, in bytes; in T5's map the
+// longest is 33. It bounds what a text grows to.
+const longestMapped = 1 << 10
 
 func newCharmap(data []byte) (charmap, error) {
 	if len(data) == 0 {
@@ -199,7 +207,7 @@ func newCharmap(data []byte) (charmap, error) {
 	if len(data) < 4 {
 		return bad(fmt.Sprintf("%d bytes are too few for its size", len(data)))
 	}
-	size := uint64(le32(data))
+	size := uint64(binary.LittleEndian.Uint32(data))
 	switch {
 	case size+4 >= uint64(len(data)):
 		return bad(fmt.Sprintf("its tree has %d bytes, %d are left: it is cut off", size, len(data)-4))
@@ -208,21 +216,23 @@ func newCharmap(data []byte) (charmap, error) {
 	case data[len(data)-1] != 0:
 		return bad("its last text has no end: it is cut off")
 	}
-	return charmap{data[4 : 4+size], string(data[4+size:])}, nil
-}
-
-func le32(b []byte) uint32 {
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+	m := charmap{data[4 : 4+size], data[4+size:]}
+	for text := range bytes.SplitSeq(m.texts, []byte{0}) {
+		if len(text) > longestMapped {
+			return bad(fmt.Sprintf("a character becomes %d bytes, at most %d", len(text), longestMapped))
+		}
+	}
+	return m, nil
 }
 
 // match returns what the longest known beginning of a text is mapped to, and its
 // length, 0 when there is none.
-func (m charmap) match(in []byte) (text string, n int) {
+func (m charmap) match(in []byte) (text []byte, n int) {
 	node := func(i uint32) (uint32, bool) {
 		if uint64(i)*4 >= uint64(len(m.nodes)) {
 			return 0, false
 		}
-		return le32(m.nodes[i*4:]), true
+		return binary.LittleEndian.Uint32(m.nodes[i*4:]), true
 	}
 	base := func(n uint32) uint32 { return n >> 10 << (n & (1 << 9) >> 6) }
 	root, ok := node(0)
@@ -248,7 +258,7 @@ func (m charmap) match(in []byte) (text string, n int) {
 		text, n = m.texts[start:], i+1
 	}
 	if n == 0 {
-		return "", 0
+		return nil, 0
 	}
-	return text[:strings.IndexByte(text, 0)], n
+	return text[:bytes.IndexByte(text, 0)], n
 }

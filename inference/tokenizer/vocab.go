@@ -1,20 +1,21 @@
 package tokenizer
 
 import (
-	"bytes"
+	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rbee/inference/gguf"
 )
 
-// An index finds texts by their hash. It is an open-addressed table of the upper
-// half of each text's hash and its number plus one, at most half full: it is
-// made in one pass, without a string being copied.
+// An index finds texts by their hash. It is an open-addressed table of their
+// numbers plus one, at most half full: it is made in one pass, without a string
+// being copied.
 type index struct {
 	seed  maphash.Seed
-	slots []uint64
+	slots []uint32
 }
 
 // newIndex makes an index of n things by their hashes. A thing whose hash says
@@ -24,7 +25,7 @@ func newIndex(n int, seed maphash.Seed, hash func(i int) (h uint64, ok bool)) in
 	for size < 2*n {
 		size *= 2
 	}
-	x := index{seed, make([]uint64, size)}
+	x := index{seed, make([]uint32, size)}
 	mask := uint64(size - 1)
 	for i := range n {
 		h, ok := hash(i)
@@ -35,7 +36,7 @@ func newIndex(n int, seed maphash.Seed, hash func(i int) (h uint64, ok bool)) in
 		for x.slots[at] != 0 {
 			at = (at + 1) & mask
 		}
-		x.slots[at] = h&^0xffffffff | uint64(i+1)
+		x.slots[at] = uint32(i + 1)
 	}
 	return x
 }
@@ -44,10 +45,8 @@ func newIndex(n int, seed maphash.Seed, hash func(i int) (h uint64, ok bool)) in
 func (x *index) find(h uint64, is func(i int) bool) int32 {
 	mask := uint64(len(x.slots) - 1)
 	for at := h & mask; x.slots[at] != 0; at = (at + 1) & mask {
-		if s := x.slots[at]; s&^0xffffffff == h&^0xffffffff {
-			if i := int(uint32(s)) - 1; is(i) {
-				return int32(i)
-			}
+		if i := int(x.slots[at]) - 1; is(i) {
+			return int32(i)
 		}
 	}
 	return None
@@ -132,9 +131,9 @@ func newSorted(v *vocab, keep func(attr) bool) *sorted {
 	return s
 }
 
-// walk calls found for each token that text begins with, the shortest first. It
-// returns how many bytes of text are the beginning of any token at all.
-func (s *sorted) walk(text []byte, found func(id int32, size int)) int {
+// walk calls found for each token that text begins with, the shortest first: with
+// its place in ids, and its size in bytes. It returns how many bytes of text are the beginning of any token at all.
+func (s *sorted) walk(text []byte, found func(k, size int)) int {
 	if len(text) == 0 {
 		return 0
 	}
@@ -142,7 +141,7 @@ func (s *sorted) walk(text []byte, found func(id int32, size int)) int {
 	for depth := 1; lo < hi; depth++ {
 		first := s.v.text(s.ids[lo])
 		if len(first) == depth {
-			found(s.ids[lo], depth)
+			found(lo, depth)
 			for lo < hi && len(s.v.text(s.ids[lo])) == depth {
 				lo++ // equal texts stand together
 			}
@@ -184,17 +183,15 @@ func hexByte(text string) (byte, bool) {
 	if len(text) != 6 || text[:3] != "<0x" || text[5] != '>' {
 		return 0, false
 	}
-	hi, lo := bytes.IndexByte(hexDigits, text[3]), bytes.IndexByte(hexDigits, text[4])
-	return byte(hi<<4 | lo), hi >= 0 && lo >= 0
+	b, err := strconv.ParseUint(text[3:5], 16, 8)
+	return byte(b), err == nil
 }
-
-var hexDigits = []byte("0123456789ABCDEF")
 
 // byteTokens are the tokens <0x00> to <0xFF>; where one is missing, the token
 // that is the byte itself, when bare is true, or None.
 func (v *vocab) byteTokens(bare bool) (ids [256]int32) {
 	for b := range ids {
-		ids[b] = v.find(string([]byte{'<', '0', 'x', hexDigits[b>>4], hexDigits[b&15], '>'}))
+		ids[b] = v.find(fmt.Sprintf("<0x%02X>", b))
 		if ids[b] == None && bare {
 			ids[b] = v.find(string([]byte{byte(b)}))
 		}

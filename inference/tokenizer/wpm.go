@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -11,25 +12,17 @@ import (
 // word is taken apart into the longest tokens, from the left. A word that cannot
 // be is unknown as a whole.
 type wpm struct {
-	v      *vocab
-	unk    int32
-	fold   bool  // lower case
-	strip  bool  // without accents
-	length []int // the lengths of tokens, longest first
+	v     *vocab
+	unk   int32
+	fold  bool // lower case
+	strip bool // without accents
+
+	list   sync.Once
+	tokens *sorted
 }
 
 func newWPM(v *vocab, c *Config) *wpm {
-	p := &wpm{v: v, unk: c.id("unknown"), fold: c.Lowercase, strip: c.StripAccents}
-	there := make([]bool, v.longest+1)
-	for i := range v.attrs {
-		there[len(v.texts.At(i))] = true
-	}
-	for n := v.longest; n > 0; n-- {
-		if there[n] {
-			p.length = append(p.length, n)
-		}
-	}
-	return p
+	return &wpm{v: v, unk: c.id("unknown"), fold: c.Lowercase, strip: c.StripAccents}
 }
 
 func isBlank(r rune) bool { return classes()[r]&blank != 0 }
@@ -37,6 +30,7 @@ func isBlank(r rune) bool { return classes()[r]&blank != 0 }
 func toLower(r rune) rune { return unicode.ToLower(r) }
 
 func (p *wpm) encode(ids []int32, text string, _ bool) []int32 {
+	p.list.Do(func() { p.tokens = newSorted(p.v, func(attr) bool { return true }) })
 	table := classes()
 	word := []byte(space)
 	flush := func() {
@@ -80,21 +74,13 @@ func (p *wpm) append(word []byte, r rune) []byte {
 func (p *wpm) word(ids []int32, word []byte) []int32 {
 	start := len(ids)
 	for len(word) > 0 {
-		id := None
-		for _, n := range p.length {
-			if n > len(word) {
-				continue
-			}
-			if id = p.v.lookup(word[:n]); id != None {
-				word = word[n:]
-				break
-			}
-		}
+		id, size := None, 0
+		p.tokens.walk(word, func(k, n int) { id, size = p.tokens.ids[k], n }) // the longest comes last
 		if id == None {
 			ids = ids[:start]
 			break
 		}
-		ids = append(ids, id)
+		ids, word = append(ids, id), word[size:]
 	}
 	if len(ids) == start && p.unk != None {
 		ids = append(ids, p.unk)
@@ -118,10 +104,11 @@ func base(r rune) rune {
 // chinese tells whether a character is a word of its own, as in Hugging Face's
 // library, where one block begins too late.
 func chinese(r rune) bool {
-	return han(r) && !(r >= 0x2b820 && r <= 0x2b91f) && !(r >= 0x2ceb0 && r <= 0x2ebef)
+	missing := r >= 0x2b820 && r <= 0x2b91f || r >= 0x2ceb0 && r <= 0x2ebef
+	return han(r) && !missing
 }
 
-func (p *wpm) piece(text string) []byte { return (*spm)(nil).piece(text) }
+func (p *wpm) piece(text string) []byte { return unspaced(text) }
 
 // clean takes away the spaces that were put between words and signs.
 func clean(text []byte) []byte {

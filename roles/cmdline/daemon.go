@@ -36,7 +36,7 @@ func DaemonFlags(listen string) []cli.Flag {
 }
 
 // Settings loads the settings from the environment and the config file.
-func Settings() (config.Settings, error) { return config.Load(os.Getenv) }
+func Settings() (config.Settings, error) { return config.Load(os.Environ()) }
 
 // A Daemon is a process that serves until a signal, the end of its lease, or a
 // call ends it.

@@ -50,22 +50,21 @@ func (h *hive) hold(c echo.Context) error {
 	if err := core.CheckID("lease", id); err != nil {
 		return err
 	}
-	carrier, err := lease.Body(c.Response(), c.Request())
+	limits := h.d.Settings.Limits
+	carrier, boot, err := lease.Body(c.Response(), c.Request(), limits.BeatLost)
 	if err != nil {
 		return err
 	}
-	limits := h.d.Settings.Limits
+	if err := h.leases.add(id, boot); err != nil {
+		return err
+	}
+	if err := lease.Accept(c.Response()); err != nil {
+		h.leases.remove(id)
+		return err
+	}
 	l := lease.New(lease.Terms{Beat: limits.Beat, BeatLost: limits.BeatLost, End: limits.HiveStop()}, nil)
 	held, giveUp := l.Held(h.d.Ctx, carrier)
 	defer giveUp()
-	boot, err := l.Boot(held)
-	if err != nil {
-		return nil // the holder is gone before it said a word
-	}
-	if err := h.leases.add(id, boot); err != nil {
-		h.d.Log.Warn("lease", "error", err.Error())
-		return nil
-	}
 	h.d.Log.Info("lease held", "lease", id)
 	<-held.Done()
 	h.leases.remove(id)

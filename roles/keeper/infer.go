@@ -3,6 +3,7 @@ package keeper
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"rbee/core/api"
 	"rbee/core/client"
 	"rbee/core/lease"
+	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
 
@@ -42,6 +44,8 @@ func inferCommand() *cli.Command {
 			&cli.StringFlag{Name: "backend", Usage: "cpu"},
 			&cli.IntFlag{Name: "device", Usage: "number of the device"},
 			&cli.BoolFlag{Name: "raw", Usage: "the prompt as it is, without the model's chat template"},
+			&cli.StringFlag{Name: "think", Usage: "on or off: whether a model that can reasons first"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave what was started running"},
 			&cli.BoolFlag{Name: "json", Usage: "all events on stdout, one a line"},
 			&cli.StringFlag{Name: "queen", Usage: "`URL` of the queen to ask"},
 			&cli.DurationFlag{Name: "timeout", Usage: "for everything, such as 2m"},
@@ -52,16 +56,25 @@ func inferCommand() *cli.Command {
 }
 
 func infer(c *cli.Context) error {
+	if c.Bool("keep") {
+		return &core.Fault{
+			Kind: core.Unsupported, What: "--keep is not supported yet: what infer starts ends with its answer",
+			Try: "start a queen that stays, queen-rbee daemon &, and ask again",
+		}
+	}
 	r, err := request(c)
 	if err != nil {
 		return err
 	}
+	trace := client.Trace{Correlation: secure.RandomID()}
 	ctx := c.Context
 	if d := c.Duration("timeout"); d > 0 {
+		trace.Deadline = time.Now().Add(d)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, d, &core.Fault{Kind: core.DeadlineExceeded, What: fmt.Sprintf("no whole answer in %v", d), Try: "a longer --timeout, or fewer --max-tokens"})
 		defer cancel()
 	}
+	ctx = client.WithTrace(ctx, trace)
 	s := newScreen(c)
 	settings, err := cmdline.Settings()
 	if err != nil {
@@ -72,12 +85,14 @@ func infer(c *cli.Context) error {
 		return err
 	}
 	err = q.ask(ctx, r, s)
-	if ended := q.end(s); ended != nil && (err == nil || errors.Is(err, errReaderGone)) {
-		return ended
-	}
 	if errors.Is(err, errReaderGone) {
-		return nil // as head does: enough was read
+		err = nil // as head does: enough was read
 	}
+	ended := q.end(s) //nolint:contextcheck // the end has its own time
+	if ended == nil || err == nil {
+		return cmp.Or(err, ended)
+	}
+	s.verdict(ended) // what went wrong first is the error
 	return err
 }
 
@@ -97,7 +112,14 @@ func request(c *cli.Context) (api.TaskRequest, error) {
 		TopK: given(c, "top-k", c.Int), MinP: given(c, "min-p", c.Float64), RepetitionPenalty: given(c, "repeat-penalty", c.Float64),
 		Seed: given(c, "seed", c.Uint64), Device: given(c, "device", c.Int),
 	}
-	if system := c.String("system"); system != "" && !r.Raw {
+	system := c.String("system")
+	if system != "" && r.Raw {
+		return r, &core.Fault{Kind: core.Invalid, What: "--system with --raw: a raw prompt has no place for it", Try: "leave one of them out"}
+	}
+	if r.ChatTemplateKwargs, err = thinking(c); err != nil {
+		return r, err
+	}
+	if system != "" {
 		r.Messages = append(r.Messages, api.TextMessage("system", system), api.TextMessage("user", prompt))
 	} else {
 		r.Prompt = &prompt
@@ -107,6 +129,20 @@ func request(c *cli.Context) (api.TaskRequest, error) {
 		return r, errors.Join(err, r.Validate())
 	}
 	return r, r.Validate()
+}
+
+// thinking makes an argument of the chat template of --think.
+func thinking(c *cli.Context) (json.RawMessage, error) {
+	switch how := c.String("think"); how {
+	case "":
+		return nil, nil
+	case "on":
+		return json.RawMessage(`{"enable_thinking":true}`), nil
+	case "off":
+		return json.RawMessage(`{"enable_thinking":false}`), nil
+	default:
+		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--think %q: want on or off", how), Try: "--think off"}
+	}
 }
 
 // given is a flag's value, nil when it was not given.
@@ -172,8 +208,10 @@ type queen struct {
 	child  *lease.Child // nil: not ours
 	run    string       // the mark of what we started
 	told   *endings     // what our queen says she ended
-	settle time.Duration
-	stop   time.Duration
+	nodes  map[core.NodeName]bool
+	stop   time.Duration // that her end may take
+	lost   time.Duration // after which a node that hears nothing ends by itself
+	settle time.Duration // that the last processes may take to be gone
 }
 
 // ask sends the task and shows its answer.
@@ -183,9 +221,13 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 			return q.why(ctx, err)
 		}
 	}
+	if q.nodes != nil && r.Node != "" {
+		q.nodes[r.Node] = true
+	}
 	var id core.TaskID
 	for ev, err := range q.client.Task(ctx, r) {
 		if err != nil {
+			q.cancel(ctx, id)
 			return q.why(ctx, err)
 		}
 		if started, ok := ev.Event.(*api.Started); ok {
@@ -204,7 +246,10 @@ func (q *queen) why(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if q.child == nil || !errors.Is(err, api.ErrStreamCut) && core.KindOf(err) != core.Internal {
+	if q.child == nil || !errors.Is(err, api.ErrStreamCut) && !errors.Is(err, core.NodeUnreachable) {
+		return err
+	}
+	if _, hers := errors.AsType[*core.Fault](err); hers {
 		return err
 	}
 	select { // the connection breaks a moment before the exit is seen

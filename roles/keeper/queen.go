@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -52,31 +51,18 @@ func findQueen(ctx context.Context, c *cli.Context, settings config.Settings, s 
 
 // running returns the persistent queen of this user and version, nil when there is none.
 func running(ctx context.Context, token string) *client.Client {
+	if !secure.Ours(queenPort) { // else a stranger would be lent the token
+		return nil
+	}
 	there := client.New(fmt.Sprintf("http://127.0.0.1:%d", queenPort), client.Options{Token: token})
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	h, err := there.Health(ctx)
-	if err != nil || h.Role != "queen" || h.Mode != core.Persistent || h.Version != core.Version || !ours(queenPort) {
+	if err != nil || h.Role != "queen" || h.Mode != core.Persistent || h.Version != core.Version {
 		there.Close()
 		return nil
 	}
 	return there
-}
-
-// ours tells whether the socket that listens on a loopback port is this user's.
-func ours(port int) bool {
-	b, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return false
-	}
-	want := fmt.Sprintf("0100007F:%04X", port)
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line) // sl local remote state … uid
-		if len(f) > 7 && f[1] == want && f[3] == "0A" {
-			return f[7] == fmt.Sprint(os.Getuid())
-		}
-	}
-	return false
 }
 
 // startQueen starts a queen that lives by our lease.
@@ -89,7 +75,10 @@ func startQueen(ctx context.Context, c *cli.Context, settings config.Settings, s
 	if moved {
 		s.note(fmt.Sprintf("port %d is taken, the queen is on %d", queenPort, port))
 	}
-	q := &queen{run: secure.RandomID(), told: &endings{}, stop: settings.Limits.QueenStop(), settle: 10 * time.Second}
+	q := &queen{
+		run: secure.RandomID(), told: &endings{}, nodes: map[core.NodeName]bool{},
+		stop: settings.Limits.QueenStop(), lost: settings.Limits.BeatLost, settle: 10 * time.Second,
+	}
 	token := secure.NewToken()
 	spec := lease.Spec{
 		Name: "queen-rbee", Args: []string{"daemon"}, Run: q.run, Listener: ln, Stdout: q.told,
@@ -128,7 +117,8 @@ func (q *queen) awaitUp(ctx context.Context, most time.Duration) error {
 }
 
 // end ends what we started and proves it: the run's mark is looked for in every
-// process of this machine, and the queen says what she ended on others.
+// process of this machine, and the queen says what she ended on others. What does
+// not end by itself is killed: it carries our mark.
 func (q *queen) end(s *screen) error {
 	defer q.client.Close()
 	if q.child == nil {
@@ -138,19 +128,54 @@ func (q *queen) end(s *screen) error {
 	before, _ := lease.Leftovers(q.run)
 	q.child.Stop(context.Background(), nil, lease.Grace{Term: q.stop})
 	left := settled(q.run, q.settle)
-	if len(left) == 0 && len(q.told.failed()) == 0 {
+	for _, p := range left {
+		_ = p.Signal(syscall.SIGKILL)
+	}
+	still := left
+	if len(left) > 0 {
+		still = settled(q.run, q.settle)
+	}
+	unseen := q.unseen()
+	if len(left)+len(unseen)+len(q.told.failed()) == 0 {
 		s.narrate(api.Cleanup, fmt.Sprintf("cleaned up: %s ended in %.2f s, nothing left", q.names(before), time.Since(began).Seconds()))
 		return nil
 	}
-	f := &core.Fault{Kind: core.Internal, What: "not everything that was started has ended", Try: "end it by hand"}
+	return q.verdict(left, still, unseen)
+}
+
+// verdict is the fault of an end that is not proven.
+func (q *queen) verdict(left, still []lease.Leftover, unseen []core.NodeName) error {
+	f := &core.Fault{Kind: core.Internal, What: "not everything that was started has ended by itself"}
 	for _, p := range left {
-		f.Facts = append(f.Facts, core.Text("left", fmt.Sprintf("%s, pid %d", p.Name, p.PID)))
-		_ = p.Signal(syscall.SIGKILL) // it carries our mark: it is ours to end
+		what, there := "killed", slices.ContainsFunc(still, func(l lease.Leftover) bool { return l.Proc == p.Proc })
+		if there {
+			what, f.Try = "left", fmt.Sprintf("kill -9 %d", p.PID)
+		}
+		f.Facts = append(f.Facts, core.Text(what, fmt.Sprintf("%s, pid %d", p.Name, p.PID)))
 	}
 	for _, e := range q.told.failed() {
 		f.Facts = append(f.Facts, core.Text(string(e.Node), fmt.Sprintf("%d left: %s", e.Left, e.Error)))
 	}
+	for _, node := range unseen {
+		f.Facts = append(f.Facts, core.Text("node "+string(node), fmt.Sprintf("not seen; its lease ends it within %v", q.lost)))
+	}
 	return f
+}
+
+// unseen are the nodes of which we know nothing: the queen was killed before she
+// could say what she had ended there.
+func (q *queen) unseen() (nodes []core.NodeName) {
+	if q.told.complete() {
+		return nil
+	}
+	for node := range q.nodes {
+		told := slices.ContainsFunc(q.told.all(), func(e api.Ended) bool { return e.Node == node })
+		if node != core.Localhost && !told {
+			nodes = append(nodes, node)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // settled waits until nothing carries the mark, and returns what does when the
@@ -202,7 +227,7 @@ func (e *endings) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		var one api.Ended
-		if json.Unmarshal(line, &one) == nil && one.Node != "" {
+		if json.Unmarshal(line, &one) == nil {
 			e.list = append(e.list, one)
 		}
 		e.part = append([]byte(nil), rest...)
@@ -212,7 +237,14 @@ func (e *endings) Write(p []byte) (int, error) {
 func (e *endings) all() []api.Ended {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.list)
+	return slices.DeleteFunc(slices.Clone(e.list), func(e api.Ended) bool { return e.Node == "" })
+}
+
+// complete tells whether the queen has said that there is no other node.
+func (e *endings) complete() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.list, func(e api.Ended) bool { return e.All })
 }
 
 // failed are the nodes where something is left.

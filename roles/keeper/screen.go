@@ -104,6 +104,18 @@ func (s *screen) failure() error {
 	return s.failed.Err()
 }
 
+// verdict says what an end has left behind, beside another error.
+func (s *screen) verdict(err error) {
+	f := core.FaultOf(err)
+	s.note(f.What)
+	for _, fact := range f.Facts {
+		s.note("  " + fact.Name + ": " + fact.Value)
+	}
+	if f.Try != "" {
+		s.note("  Try: " + f.Try)
+	}
+}
+
 // endLine ends the answer's line where a person reads it.
 func (s *screen) endLine() {
 	s.clear()

@@ -9,43 +9,94 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
+	"time"
 
 	"rbee/core"
 	"rbee/core/api"
 )
 
-// allow lets tasks name a file of this machine. Whether it is a model is for the
-// hive to say that reads it.
+// resolve checks the model of a task and returns its reference in full. A file
+// must be there, and have been imported or lie in a model directory: a caller of
+// the API cannot make us read any other.
+func (q *queen) resolve(model core.ModelRef) (core.ModelRef, error) {
+	ref, err := core.ParseModelRef(string(model))
+	if err != nil {
+		return "", err
+	}
+	path, ok := ref.Path()
+	if !ok {
+		return ref, nil
+	}
+	if !q.files.has(path) && !ref.In(q.dirs) {
+		return "", &core.Fault{
+			Kind: core.Invalid, What: fmt.Sprintf("model file %s was not imported", path),
+			Try: "rbee model import " + path,
+		}
+	}
+	_, err = stat(path)
+	return ref, err
+}
+
+// stat returns what a model file is. Whether it is a model is for the hive to say
+// that reads it.
+func stat(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model file %s is not there", path), Try: "check the path"}
+	case err != nil:
+		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model file %s: %v", path, err), Cause: err}
+	case !info.Mode().IsRegular():
+		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %s is no file", path), Try: "give the path of a .gguf file"}
+	}
+	return info, nil
+}
+
+// allow lets tasks name a file of this machine.
 func (q *queen) allow(path string) (api.Model, error) {
 	ref, err := core.ParseModelRef("file:" + path)
 	if err != nil {
 		return api.Model{}, err
 	}
 	path, _ = ref.Path()
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return api.Model{}, &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model file %s is not there", path), Try: "check the path"}
-	case err != nil:
-		return api.Model{}, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model file %s: %v", path, err), Cause: err}
-	case !info.Mode().IsRegular():
-		return api.Model{}, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %s is no file", path), Try: "give the path of a .gguf file"}
+	info, err := stat(path)
+	if err != nil {
+		return api.Model{}, err
 	}
 	q.files.add(path)
 	return api.Model{Ref: ref, Path: path, SizeBytes: info.Size()}, nil
 }
 
-// provide sees to it that the node's hive has the task's model: on this machine
-// the file is used in place, to another one it is copied.
-func (a *answer) provide(ctx context.Context, n *node) error {
-	path, ok := a.model.Path()
+// provide sees to it that a hive has a model: on this machine the file is used in
+// place, to another one it is copied.
+func (q *queen) provide(ctx context.Context, l *link, model core.ModelRef, say narrator) error {
+	path, ok := model.Path()
 	if !ok {
 		return nil
 	}
-	if n.conn == nil {
-		_, err := n.hive.HiveImport(ctx, path)
+	if l.copy == nil {
+		_, err := l.hive.HiveImport(ctx, path)
 		return err
 	}
+	hash, err := q.hashes.of(ctx, path)
+	if err != nil {
+		return err
+	}
+	there, err := l.hive.Models(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range there.Models {
+		if m.SHA256 == hash && m.Ref == model {
+			return nil
+		}
+	}
+	return push(ctx, l, model, path, hash, say)
+}
+
+// push copies a file to the hive of another machine, over a connection of its own.
+func push(ctx context.Context, l *link, model core.ModelRef, path, hash string, say narrator) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model file %s: %v", path, err), Cause: err}
@@ -55,23 +106,83 @@ func (a *answer) provide(ctx context.Context, n *node) error {
 	if err != nil {
 		return fmt.Errorf("queen: %w", err)
 	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return fmt.Errorf("queen: hash of %s: %w", path, err)
-	}
-	hash := hex.EncodeToString(h.Sum(nil))
-	there, err := n.hive.Models(ctx)
+	say.that(api.Push, fmt.Sprintf("copying %s (%d MB) to %s", info.Name(), info.Size()/1e6, l.node))
+	second, err := l.copy(ctx)
 	if err != nil {
 		return err
 	}
-	for _, m := range there.Models {
-		if m.SHA256 == hash && m.Ref == a.model {
-			return nil
-		}
+	defer second.held.drop()
+	return second.hive.PutBlob(ctx, hash, model, info.Size(), f)
+}
+
+// hashes are the SHA-256 of files, each computed once as long as the file is the same.
+type hashes struct {
+	computing turns[string]
+
+	mu sync.Mutex // guards by
+	by map[stamp]string
+}
+
+// A stamp tells one state of a file from another.
+type stamp struct {
+	path     string
+	size     int64
+	modified time.Time
+}
+
+// of returns the hash of a file. Reading it ends with ctx.
+func (h *hashes) of(ctx context.Context, path string) (string, error) {
+	done, err := h.computing.take(ctx, path)
+	if err != nil {
+		return "", err
 	}
-	a.say(api.Push, fmt.Sprintf("copying %s (%d MB) to %s", info.Name(), info.Size()/1e6, n.name))
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("queen: %w", err)
+	defer done()
+	info, err := stat(path)
+	if err != nil {
+		return "", err
 	}
-	return n.hive.PutBlob(ctx, hash, a.model, info.Size(), f)
+	at := stamp{path, info.Size(), info.ModTime()}
+	if hash, ok := h.known(at); ok {
+		return hash, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model file %s: %v", path, err), Cause: err}
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, &reader{ctx, f}); err != nil {
+		return "", fmt.Errorf("queen: hash of %s: %w", path, err)
+	}
+	return h.learn(at, hex.EncodeToString(sum.Sum(nil))), nil
+}
+
+func (h *hashes) known(at stamp) (string, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hash, ok := h.by[at]
+	return hash, ok
+}
+
+func (h *hashes) learn(at stamp, hash string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.by == nil {
+		h.by = map[stamp]string{}
+	}
+	h.by[at] = hash
+	return hash
+}
+
+// A reader reads until its context is done.
+type reader struct {
+	ctx context.Context // of one copy, which is as long as the reader lives
+	r   io.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
 }

@@ -3,6 +3,7 @@ package queen
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -29,7 +30,7 @@ func openAIErrors(c echo.Context, err error) bool {
 	if !strings.HasPrefix(path, "/v1/chat/") && !strings.HasPrefix(path, "/v1/models") && path != "/v1/completions" {
 		return false
 	}
-	return c.JSON(core.KindOf(err).Status(), openai.FailureOf(err)) == nil
+	return c.JSON(core.KindOf(err).Status(), openai.FailureOf(core.Public(err))) == nil
 }
 
 // chat is POST /v1/chat/completions.
@@ -42,7 +43,7 @@ func (q *queen) chat(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	t, err := q.tasks.start(task, q.run)
+	t, err := q.begin(c, task)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (q *queen) chat(c echo.Context) error {
 	var probs *openai.Logprobs
 	out, err := collect(c.Request().Context(), t, func(tok *api.Token) { probs = probs.Add(tok) })
 	if err != nil {
-		return err
+		return fail(c, err)
 	}
 	reason := openai.FinishReason(out.StopReason)
 	whole := a.piece("chat.completion", openai.Choice{Message: &openai.Message{Role: "assistant", Content: &out.Text}, Logprobs: probs, FinishReason: &reason})
@@ -116,7 +117,10 @@ func (a *chatAnswer) stream(c echo.Context) error {
 	began := true
 	a.once.Do(func() { began = false })
 	if failed != nil && !began {
-		return failed
+		return fail(c, failed)
+	}
+	if errors.Is(err, errOvertaken) {
+		failed = err
 	}
 	if failed != nil {
 		b, merr := json.Marshal(openai.FailureOf(failed))
@@ -167,7 +171,7 @@ func (a *chatAnswer) end(end *api.End) error {
 
 // modelIDs are the models that a client may name: the embedded one, what hives
 // have in their catalogs, what was imported.
-func (q *queen) modelIDs(ctx context.Context) ([]openai.Model, error) {
+func (q *queen) modelIDs(ctx context.Context) []openai.Model {
 	out := []openai.Model{{ID: string(core.Embedded), Object: "model", OwnedBy: "rbee"}}
 	seen := map[core.ModelRef]bool{core.Embedded: true}
 	add := func(ref core.ModelRef) {
@@ -179,31 +183,19 @@ func (q *queen) modelIDs(ctx context.Context) ([]openai.Model, error) {
 	for _, path := range q.files.list() {
 		add(core.ModelRef("file:" + path))
 	}
-	return out, q.eachHive(ctx, func(n *node) error {
-		list, err := n.hive.Models(ctx)
-		for _, m := range list.Models {
-			add(m.Ref)
-		}
-		_ = err // a hive that is gone has none
-		return nil
-	})
+	for _, m := range q.models(ctx) {
+		add(m.Ref)
+	}
+	return out
 }
 
 func (q *queen) openAIModels(c echo.Context) error {
-	list, err := q.modelIDs(c.Request().Context())
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, openai.Models{Object: "list", Data: list})
+	return c.JSON(http.StatusOK, openai.Models{Object: "list", Data: q.modelIDs(c.Request().Context())})
 }
 
 func (q *queen) openAIModel(c echo.Context) error {
-	list, err := q.modelIDs(c.Request().Context())
-	if err != nil {
-		return err
-	}
 	id := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
-	for _, m := range list {
+	for _, m := range q.modelIDs(c.Request().Context()) {
 		if m.ID == id {
 			return c.JSON(http.StatusOK, m)
 		}

@@ -3,10 +3,13 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,8 +19,8 @@ import (
 	"rbee/core/api"
 	"rbee/core/config"
 	"rbee/core/machine"
+	"rbee/core/secure"
 	"rbee/core/serve"
-	"rbee/registry"
 	"rbee/roles/cmdline"
 )
 
@@ -36,6 +39,8 @@ func Command() *cli.Command {
 
 func daemonFlags() []cli.Flag {
 	return append(cmdline.DaemonFlags(fmt.Sprintf("127.0.0.1:%d", Port)),
+		&cli.StringFlag{Name: "config", Usage: "`FILE` with settings, also for what is started"},
+		&cli.DurationFlag{Name: "idle-timeout", Usage: "after which a worker that nobody uses ends (default: 5m)"},
 		&cli.StringFlag{Name: "config-ssh", Usage: "`FILE` to use as ssh_config", Hidden: true},
 		&cli.IntFlag{Name: "queue", Usage: "tasks that may wait for a slot", Value: 64},
 		&cli.StringSliceFlag{Name: "models-dir", Usage: "`DIRECTORY` whose files may be named in requests; may be repeated"},
@@ -46,18 +51,25 @@ func daemonFlags() []cli.Flag {
 type queen struct {
 	d      *cmdline.Daemon
 	port   int
-	token  string // of our hives and workers
+	token  string // of workers, and of hives that we start
 	dirs   []string
 	slots  int // of a worker
 	fleet  fleet
-	known  registry.Registry
+	pool   pool
 	tasks  tasks
 	files  imported
+	hashes hashes
 	queue  queue
 	report io.Writer // where an ephemeral queen says what she ended
+
+	operator string   // the token of this user's own daemons; empty: none
+	hiveArgs []string // of hives that we start
 }
 
 func daemon(c *cli.Context) error {
+	if err := useConfig(c); err != nil {
+		return err
+	}
 	d, err := cmdline.Begin(c, "queen", "queen-rbee", config.Limits.QueenStop)
 	if err != nil {
 		return err
@@ -66,19 +78,23 @@ func daemon(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	q := newQueen(c, d)
+	q, err := newQueen(c, d)
+	if err != nil {
+		return err
+	}
 	q.port = cmdline.Port(ln)
 	d.Hosts = append(d.Hosts, machine.Hostname())
 	d.Log.Info("queen up", "port", q.port, "mode", string(d.Mode), "version", core.Version)
-	// Tasks and hives outlive the first signal by the time of their orderly end.
+	// Tasks, hives and the server outlive the first signal by the time of the orderly end.
 	base, stop := context.WithCancel(context.WithoutCancel(d.Ctx))
 	defer stop()
 	q.tasks.base, q.fleet.base = base, base //nolint:fatcontext // the lifetime of tasks and nodes, not of a call
 	err = serve.Group(d.Ctx,
-		func(ctx context.Context) error { return serve.HTTP(ctx, ln, q.routes(), d.Settings.Limits.QueenStop()) },
+		func(context.Context) error { return serve.HTTP(base, ln, q.routes(), time.Second) },
 		func(ctx context.Context) error {
 			<-ctx.Done()
-			q.end(stop) //nolint:contextcheck // the end has its own time
+			defer stop()
+			q.end() //nolint:contextcheck // the end has its own time
 			return nil
 		},
 	)
@@ -89,25 +105,53 @@ func daemon(c *cli.Context) error {
 	return err
 }
 
-func newQueen(c *cli.Context, d *cmdline.Daemon) *queen {
+// useConfig makes --config the file of this process and of those it starts.
+func useConfig(c *cli.Context) error {
+	if !c.IsSet("config") {
+		return nil
+	}
+	path, err := filepath.Abs(c.String("config"))
+	if err != nil {
+		return fmt.Errorf("queen: --config: %w", err)
+	}
+	return os.Setenv("RBEE_CONFIG", path)
+}
+
+func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 	q := &queen{
-		d: d, token: d.Token, dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...),
+		d: d, token: d.Token,
 		slots: 1, report: c.App.Writer, queue: queue{limit: c.Int("queue")},
 	}
 	if d.Mode == core.Persistent {
 		q.slots = 4 // one answer is all that an ephemeral queen is for
 		q.report = io.Discard
 	}
-	q.fleet.q, q.fleet.sshConfig = q, c.String("config-ssh")
-	return q
+	q.fleet.q, q.pool.q, q.fleet.sshConfig = q, q, c.String("config-ssh")
+	if c.IsSet("idle-timeout") {
+		q.hiveArgs = []string{"--idle-timeout", c.Duration("idle-timeout").String()}
+	}
+	for _, dir := range append(c.StringSlice("models-dir"), d.Settings.ModelDirs...) {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("queen: --models-dir: %w", err)
+		}
+		q.dirs = append(q.dirs, abs)
+	}
+	var err error
+	if file := cmp.Or(c.String("token-file"), d.Settings.TokenFile); file != "" {
+		q.operator, err = secure.ReadToken(file)
+	}
+	return q, err
 }
 
-// end drains the tasks and ends every hive, all at once.
-func (q *queen) end(stop context.CancelFunc) {
+// end is refuse, drain, end: new tasks are refused at once, those of a persistent
+// queen have their time, and then every hive ends, all at once. Until it returns
+// the queen answers.
+func (q *queen) end() {
 	if q.d.Mode == core.Persistent {
 		q.tasks.drain(q.d.Settings.Limits.Drain)
 	}
-	q.tasks.endAll(&core.Fault{Kind: core.ShuttingDown, What: "the queen is ending"})
+	q.tasks.endAll(errEnding)
 	say := json.NewEncoder(q.report)
 	var one sync.Mutex
 	q.fleet.endAll(func(e api.Ended) {
@@ -115,8 +159,7 @@ func (q *queen) end(stop context.CancelFunc) {
 		defer one.Unlock()
 		_ = say.Encode(e) // the keeper may be gone
 	})
-	stop()
-	q.tasks.running.Wait()
+	_ = say.Encode(api.Ended{All: true})
 }
 
 // A queue bounds how many tasks wait for a slot.
@@ -128,15 +171,29 @@ type queue struct {
 	freed   chan struct{} // closed when a slot is given back
 }
 
+// full is the fault of a queue without a place, nil as long as there is one.
+func (q *queue) full() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.check()
+}
+
+func (q *queue) check() error {
+	if q.waiting < q.limit {
+		return nil
+	}
+	return &core.Fault{
+		Kind: core.QueueFull, What: fmt.Sprintf("%d tasks are waiting already", q.waiting),
+		Facts: []core.Fact{core.Number("queue", int64(q.limit))},
+	}
+}
+
 // enter takes a place; the returned function gives it back.
 func (q *queue) enter() (place int, leave func(), err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting >= q.limit {
-		return 0, nil, &core.Fault{
-			Kind: core.QueueFull, What: fmt.Sprintf("%d tasks are waiting already", q.waiting),
-			Facts: []core.Fact{core.Number("queue", int64(q.limit))},
-		}
+	if err := q.check(); err != nil {
+		return 0, nil, err
 	}
 	q.waiting++
 	return q.waiting, func() {

@@ -2,7 +2,11 @@ package queen
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +16,7 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/client"
 	"rbee/core/serve"
 	"rbee/registry"
 )
@@ -46,7 +51,7 @@ func (q *queen) postTask(c echo.Context) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	t, err := q.tasks.start(r, q.run)
+	t, err := q.begin(c, r)
 	if err != nil {
 		return err
 	}
@@ -56,9 +61,60 @@ func (q *queen) postTask(c echo.Context) error {
 	}
 	out, err := collect(c.Request().Context(), t, nil)
 	if err != nil {
-		return err
+		return fail(c, err)
 	}
 	return c.JSON(http.StatusOK, out)
+}
+
+// begin starts a task. What is wrong before anything is done is an error with a
+// status: the model, a full queue, the queen's end.
+func (q *queen) begin(c echo.Context, r api.TaskRequest) (*task, error) {
+	var err error
+	if r.Model, err = q.resolve(r.Model); err != nil {
+		return nil, err
+	}
+	trace, err := traceOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.queue.full(); err != nil {
+		return nil, fail(c, err)
+	}
+	return q.tasks.start(r, trace, q.run)
+}
+
+var parentForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
+// traceOf is what a request brings for the calls that it makes necessary.
+func traceOf(c echo.Context) (client.Trace, error) {
+	h := c.Request().Header
+	t := client.Trace{Correlation: serve.Correlation(c)}
+	if parent := h.Get(api.HeaderParent); parentForm.MatchString(parent) {
+		t.Parent = parent
+	}
+	if at := h.Get(api.HeaderDeadline); at != "" {
+		ms, err := strconv.ParseInt(at, 10, 64)
+		if err != nil {
+			return t, &core.Fault{Kind: core.Invalid, What: api.HeaderDeadline + ": want unix milliseconds"}
+		}
+		t.Deadline = time.UnixMilli(ms)
+	}
+	return t, nil
+}
+
+// statusReaderGone is for the log: nobody reads the answer.
+const statusReaderGone = 499
+
+// fail completes an error: a queue says when to come again, and a reader who has
+// left is no failure of ours.
+func fail(c echo.Context, err error) error {
+	if c.Request().Context().Err() != nil {
+		return c.NoContent(statusReaderGone)
+	}
+	if errors.Is(err, core.QueueFull) {
+		c.Response().Header().Set("Retry-After", "5")
+	}
+	return err
 }
 
 // quiet is after how long without an event a comment is written.
@@ -78,6 +134,9 @@ func stream(c echo.Context, t *task, last int64) error {
 		}
 		return out.SendID(ev.ID, ev.Event)
 	})
+	if errors.Is(err, errOvertaken) {
+		err = out.Send(api.Fail(err, 0))
+	}
 	if err != nil {
 		return nil // the reader is gone
 	}
@@ -152,120 +211,100 @@ func (q *queen) workerReady(c echo.Context) error {
 	}
 	w := registry.Worker{
 		ID: r.WorkerID, Node: core.NodeName(c.Request().Header.Get(api.HeaderNode)), URL: r.URL,
-		Model: r.ModelRef, Backend: r.Backend, Device: r.Device,
+		Shape: registry.Shape{Model: r.ModelRef, Backend: r.Backend, Device: r.Device},
 	}
 	if err := core.CheckID("worker_id", string(w.ID)); err != nil {
 		return err
 	}
-	if known, ok := q.known.Find(w.ID); ok { // the hive's name for its node may be another than ours
-		w.Node = known.Node
+	if _, err := portOf(w.URL); err != nil {
+		return err
 	}
-	if !strings.HasPrefix(w.URL, "http://") {
-		return &core.Fault{Kind: core.Invalid, What: "url: want http://HOST:PORT"}
-	}
-	if err := q.known.Ready(w); err != nil {
+	if err := q.pool.known.Ready(w); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, api.Message{Message: "worker " + string(r.WorkerID) + " is registered"})
 }
 
-func (q *queen) listHives(c echo.Context) error {
-	out := api.Hives{Hives: []api.Hive{}}
-	for _, n := range q.fleet.all() {
-		done, err := n.take(c.Request().Context())
-		if err != nil {
-			return err
-		}
-		if n.up {
-			h := api.Hive{ID: n.info.Instance, Node: n.name, URL: n.url, Version: n.info.Version, State: "up", Borrowed: n.held != nil}
-			if a, err := n.hive.Capabilities(c.Request().Context()); err == nil {
-				h.Devices = a.Devices
-			} else {
-				h.State = "gone"
-			}
-			out.Hives = append(out.Hives, h)
-		}
-		done()
+// ask calls f with every hive that is up, all at once, and waits for no hive longer
+// than lists may take. f may not touch what is not its own.
+func (q *queen) ask(ctx context.Context, f func(ctx context.Context, i int, l *link)) {
+	ctx, cancel := context.WithTimeout(ctx, 2*glance)
+	defer cancel()
+	var all sync.WaitGroup
+	for i, l := range q.fleet.up() {
+		all.Go(func() { f(ctx, i, l) })
 	}
-	return c.JSON(http.StatusOK, out)
+	all.Wait()
 }
 
-// eachHive calls f with every hive that is up.
-func (q *queen) eachHive(ctx context.Context, f func(n *node) error) error {
-	for _, n := range q.fleet.all() {
-		done, err := n.take(ctx)
-		if err != nil {
-			return err
-		}
-		if n.up {
-			err = f(n)
-		}
-		done()
-		if err != nil {
-			return err
-		}
+// gather lists what every hive that is up has, by node. A hive that does not
+// answer has nothing.
+func gather[T any](ctx context.Context, q *queen, of func(context.Context, *link) []T) []T {
+	var mu sync.Mutex
+	by := map[int][]T{}
+	q.ask(ctx, func(ctx context.Context, i int, l *link) {
+		list := of(ctx, l)
+		mu.Lock()
+		defer mu.Unlock()
+		by[i] = list
+	})
+	all := []T{}
+	for _, i := range slices.Sorted(maps.Keys(by)) {
+		all = append(all, by[i]...)
 	}
-	return nil
+	return all
+}
+
+func (q *queen) listHives(c echo.Context) error {
+	return c.JSON(http.StatusOK, api.Hives{Hives: gather(c.Request().Context(), q, func(ctx context.Context, l *link) []api.Hive {
+		h := api.Hive{ID: l.info.Instance, Node: l.node, URL: l.hive.URL(), Version: l.info.Version, State: "up", Borrowed: l.lease != ""}
+		a, err := l.hive.Capabilities(ctx)
+		if h.Devices = a.Devices; err != nil {
+			h.State = "gone"
+		}
+		return []api.Hive{h}
+	})})
 }
 
 func (q *queen) listWorkers(c echo.Context) error {
-	out := api.Workers{Workers: []api.Worker{}}
-	ctx := c.Request().Context()
-	err := q.eachHive(ctx, func(n *node) error {
-		list, err := n.hive.Workers(ctx)
-		if err != nil {
-			return nil //nolint:nilerr // a hive that is gone has none
+	return c.JSON(http.StatusOK, api.Workers{Workers: gather(c.Request().Context(), q, func(ctx context.Context, l *link) []api.Worker {
+		list, _ := l.hive.Workers(ctx) // a hive that is gone has none
+		for i := range list.Workers {
+			list.Workers[i].Node = l.node
 		}
-		for _, w := range list.Workers {
-			w.Node = n.name
-			out.Workers = append(out.Workers, w)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, out)
+		return list.Workers
+	})})
 }
 
 func (q *queen) deleteWorker(c echo.Context) error {
 	id := core.WorkerID(c.Param("id"))
-	ctx := c.Request().Context()
-	w, ok := q.known.Find(id)
-	if !ok {
-		return c.NoContent(http.StatusNoContent)
-	}
-	err := q.eachHive(ctx, func(n *node) error {
-		if n.name != w.Node {
-			return nil
+	if w, ok := q.pool.known.Find(id); ok {
+		for _, l := range q.fleet.up() {
+			if l.id != w.Hive {
+				continue
+			}
+			if err := l.hive.DeleteWorker(c.Request().Context(), id); err != nil {
+				return err
+			}
 		}
-		return n.hive.DeleteWorker(ctx, id)
-	})
-	if err != nil {
-		return err
+		q.pool.known.Remove(id)
 	}
-	q.known.Remove(id)
 	return c.NoContent(http.StatusNoContent)
 }
 
-func (q *queen) listModels(c echo.Context) error {
-	out := api.Models{Models: []api.Model{}}
-	ctx := c.Request().Context()
-	err := q.eachHive(ctx, func(n *node) error {
-		list, err := n.hive.Models(ctx)
-		if err != nil {
-			return nil //nolint:nilerr // a hive that is gone has none
+// models are those of every hive that is up.
+func (q *queen) models(ctx context.Context) []api.Model {
+	return gather(ctx, q, func(ctx context.Context, l *link) []api.Model {
+		list, _ := l.hive.Models(ctx) // a hive that is gone has none
+		for i := range list.Models {
+			list.Models[i].Node = l.node
 		}
-		for _, m := range list.Models {
-			m.Node = n.name
-			out.Models = append(out.Models, m)
-		}
-		return nil
+		return list.Models
 	})
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, out)
+}
+
+func (q *queen) listModels(c echo.Context) error {
+	return c.JSON(http.StatusOK, api.Models{Models: q.models(c.Request().Context())})
 }
 
 func (q *queen) importModel(c echo.Context) error {

@@ -7,19 +7,19 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/client"
 	"rbee/core/secure"
 )
 
 const (
 	kept      = time.Minute      // that a task's events are kept after its end
 	abandoned = 10 * time.Second // after which a task that nobody reads is cancelled
-	maxEvents = 1 << 20          // bytes of text that a task's events may have
+	maxEvents = 1 << 20          // bytes that a task's events may have
 )
 
 // A task is one answer under way or just ended. Its events are a log that any
@@ -27,6 +27,7 @@ const (
 type task struct {
 	id      core.TaskID
 	req     api.TaskRequest
+	trace   client.Trace
 	created time.Time
 	cancel  context.CancelCauseFunc
 
@@ -52,12 +53,10 @@ func (t *task) say(ev api.Event) {
 	}
 	n := api.Numbered{Event: ev}
 	switch ev := ev.(type) {
-	case *api.Comment:
 	case *api.Started:
 		t.at.Node, t.at.WorkerID = cmp.Or(ev.Node, t.at.Node), cmp.Or(ev.WorkerID, t.at.WorkerID)
 	case *api.Token:
-		t.at.TokensOut++
-		t.size += len(ev.Text)
+		t.at.TokensOut = max(t.at.TokensOut, ev.Index+1)
 	case *api.End:
 		t.ended = true
 	case *api.Failure:
@@ -68,13 +67,33 @@ func (t *task) say(ev api.Event) {
 		n.ID = t.last
 	}
 	t.events = append(t.events, n)
+	t.size += weight(ev)
 	for t.size > maxEvents && len(t.events) > 1 { // the oldest are forgotten
-		if tok, ok := t.events[0].Event.(*api.Token); ok {
-			t.size -= len(tok.Text)
-		}
+		t.size -= weight(t.events[0].Event)
 		t.events, t.first = t.events[1:], t.first+1
 	}
 	t.wake()
+}
+
+// weight is about how many bytes an event has in memory and on the wire.
+func weight(ev api.Event) int {
+	const head = 100
+	switch ev := ev.(type) {
+	case *api.Token:
+		return head + len(ev.Text)
+	case *api.Narration:
+		return head + len(ev.Human)
+	case *api.Comment:
+		return head + len(ev.Text)
+	}
+	return 4 * head
+}
+
+// placed notes where the answer is made.
+func (t *task) placed(node core.NodeName, id core.WorkerID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at.Node, t.at.WorkerID = node, id
 }
 
 func (t *task) wake() {
@@ -96,15 +115,26 @@ func (t *task) since(pos int) (events []api.Numbered, next int, ended bool, chan
 	return slices.Clone(t.events[min(from, len(t.events)):]), t.first + len(t.events), t.ended, t.changed
 }
 
+// errOvertaken ends a reader that was too slow, or came too late, to have them all.
+var errOvertaken = &core.Fault{
+	Kind: core.TaskNotFound, What: fmt.Sprintf("events of this task are not kept any more: it has more than %d bytes of them", maxEvents),
+	Try: "read faster, or ask again",
+}
+
 // follow calls f with each event, from the first one whose id is above last, until
-// the log ends, ctx is done, or f fails.
+// the log ends, ctx is done, or f fails. It fails with errOvertaken rather than
+// leave an event out.
 func (t *task) follow(ctx context.Context, last int64, f func(api.Numbered) error) error {
 	for pos := 0; ; {
 		events, next, ended, changed := t.since(pos)
 		for _, ev := range events {
-			if ev.ID == 0 && last > 0 || ev.ID != 0 && ev.ID <= last {
+			if ev.ID == 0 && last > 0 && pos == 0 || ev.ID != 0 && ev.ID <= last {
 				continue
 			}
+			if ev.ID > last+1 {
+				return errOvertaken
+			}
+			last = max(last, ev.ID)
 			if err := f(ev); err != nil {
 				return err
 			}
@@ -170,14 +200,19 @@ type tasks struct {
 }
 
 // start begins a task: run makes its answer, and says a last event.
-func (ts *tasks) start(r api.TaskRequest, run func(ctx context.Context, t *task)) (*task, error) {
-	ctx, cancel := context.WithCancelCause(ts.base)
-	t := &task{id: core.TaskID("t-" + secure.RandomID()), req: r, created: time.Now(), cancel: cancel}
+func (ts *tasks) start(r api.TaskRequest, trace client.Trace, run func(ctx context.Context, t *task)) (*task, error) {
+	base, done := client.WithTrace(ts.base, trace), func() {}
+	if !trace.Deadline.IsZero() {
+		base, done = context.WithDeadlineCause(base, trace.Deadline, &core.Fault{Kind: core.DeadlineExceeded, What: "no whole answer by the deadline of the request"})
+	}
+	ctx, cancel := context.WithCancelCause(base)
+	t := &task{id: core.TaskID("t-" + secure.RandomID()), req: r, trace: trace, created: time.Now(), cancel: cancel}
 	t.at = api.TaskState{ID: t.id, Model: cmp.Or(r.Model, core.Embedded), Node: r.Node, CreatedAt: t.created.UTC()}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.ended != nil {
 		cancel(nil)
+		done()
 		return nil, ts.ended
 	}
 	if ts.by == nil {
@@ -185,6 +220,7 @@ func (ts *tasks) start(r api.TaskRequest, run func(ctx context.Context, t *task)
 	}
 	ts.by[t.id] = t
 	ts.running.Go(func() {
+		defer done()
 		defer cancel(nil)
 		run(ctx, t)
 		time.AfterFunc(kept, func() { ts.forget(t.id) })
@@ -226,7 +262,7 @@ func (ts *tasks) refuse(why error) {
 
 // drain takes no new tasks and gives the running ones some time.
 func (ts *tasks) drain(most time.Duration) {
-	ts.refuse(&core.Fault{Kind: core.ShuttingDown, What: "the queen is ending"})
+	ts.refuse(errEnding)
 	done := make(chan struct{})
 	go func() { ts.running.Wait(); close(done) }() // ends at the latest with endAll
 	select {
@@ -263,11 +299,6 @@ func (i *imported) has(path string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.paths[path]
-}
-
-// under tells whether a clean path lies below one of the directories.
-func under(path string, dirs []string) bool {
-	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") })
 }
 
 // list returns the paths, sorted.

@@ -30,6 +30,9 @@ func (s *server) execute(c echo.Context) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
+	if err := s.meant(&r); err != nil {
+		return err
+	}
 	if len(r.ResumeTokens) > 0 {
 		return &core.Fault{Kind: core.Unsupported, What: "resume_tokens are not supported yet"}
 	}
@@ -45,6 +48,23 @@ func (s *server) execute(c echo.Context) error {
 	a := &answer{s: s, e: e, r: &r, w: c.Response(), began: time.Now()}
 	a.request = engineRequest(&r)
 	return a.run(ctx)
+}
+
+// meant refuses a request for another worker: ports are used again, and who asks
+// for one model must not be answered by another.
+func (s *server) meant(r *api.ExecuteRequest) error {
+	ref := r.Model
+	if parsed, err := core.ParseModelRef(string(ref)); err == nil {
+		ref = parsed
+	}
+	mine := (r.WorkerID == "" || r.WorkerID == s.opts.id) && (r.Model == "" || ref == s.opts.ref)
+	if mine {
+		return nil
+	}
+	return &core.Fault{
+		Kind: core.WorkerNotFound, What: fmt.Sprintf("this is worker %s with model %s", s.opts.id, s.opts.ref),
+		Facts: []core.Fact{core.Text("worker_id", string(r.WorkerID)), core.Text("model", string(r.Model))},
+	}
 }
 
 // engineRequest makes the engine's request of the wire's.
@@ -93,6 +113,7 @@ type answer struct {
 
 	out    *api.Stream // nil until the first event
 	tokens int
+	last   int32       // id of the last token
 	held   []api.Piece // of tokens that had no event yet
 }
 
@@ -145,6 +166,7 @@ func (a *answer) narrate(action api.Action, human string) error {
 }
 
 func (a *answer) token(t *inference.Token) error {
+	a.last = t.ID
 	if a.tokens++; a.tokens == 1 {
 		if err := a.narrate(api.Decode, "answering"); err != nil {
 			return err
@@ -175,7 +197,7 @@ var reasons = map[inference.StopReason]api.StopReason{
 
 func (a *answer) end(r *inference.Result) error {
 	if r.Tail != "" {
-		if err := a.out.Send(&api.Token{Text: r.Tail, Index: max(r.AnswerTokens-1, 0), Channel: api.TextChannel, Pieces: a.held}); err != nil {
+		if err := a.out.Send(&api.Token{Text: r.Tail, Index: max(r.AnswerTokens-1, 0), ID: a.last, Channel: api.TextChannel, Pieces: a.held}); err != nil {
 			return err
 		}
 	}
@@ -183,11 +205,11 @@ func (a *answer) end(r *inference.Result) error {
 		PrefillTokens: r.PromptTokens, PrefillTPS: perSecond(r.PromptTokens, r.Prefill),
 		DecodeTPS: perSecond(r.AnswerTokens-1, r.Decode), MemoryBytes: a.e.Info().MemoryBytes,
 	}
-	return errors.Join(a.out.Send(m), a.out.Send(a.last(reasons[r.Reason], r)), a.out.Done())
+	return errors.Join(a.out.Send(m), a.out.Send(a.closing(reasons[r.Reason], r)), a.out.Done())
 }
 
-// last is the closing event.
-func (a *answer) last(reason api.StopReason, r *inference.Result) *api.End {
+// closing is the last event.
+func (a *answer) closing(reason api.StopReason, r *inference.Result) *api.End {
 	info := a.e.Info()
 	end := &api.End{
 		TokensOut: r.AnswerTokens, DecodeTimeMS: r.Decode.Milliseconds(), StopReason: reason, StopSequenceMatched: r.Stop,
@@ -214,7 +236,7 @@ func perSecond(n int, d time.Duration) float64 {
 func (a *answer) fail(err error) {
 	if inference.IsCancelled(err) {
 		r := &inference.Result{AnswerTokens: a.tokens}
-		_ = a.out.Send(a.last(api.StopCancelled, r)) // the reader may be the one who left
+		_ = a.out.Send(a.closing(api.StopCancelled, r)) // the reader may be the one who left
 	} else {
 		_ = a.out.Send(api.Fail(requestFault(err, a.e), a.tokens))
 	}

@@ -109,3 +109,6 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// Config is an ssh_config with the alias "node".
+func (s *Server) Config() string { return s.path("ssh_config") }

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"slices"
 
 	"rbee/inference/device"
 	"rbee/inference/kernel"
@@ -231,7 +230,7 @@ func (op *attend) softmax(s []float32, head int) float32 {
 	if op.a.Cap != 0 {
 		kernel.Squash(s, 1, op.a.Cap)
 	}
-	top := slices.Max(s)
+	top := kernel.Max(s)
 	if op.sinks == nil {
 		return kernel.ExpSum(s, top)
 	}

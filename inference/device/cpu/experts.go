@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"slices"
+
 	"rbee/inference/device"
 	"rbee/inference/kernel"
 )
@@ -90,7 +92,7 @@ func (op *experts) choose(i int) {
 	for rank := range chosen {
 		best := int32(-1)
 		for j, v := range scores {
-			if (best < 0 || v > scores[best]) && !contains(chosen[:rank], int32(j)) {
+			if (best < 0 || v > scores[best]) && !slices.Contains(chosen[:rank], int32(j)) {
 				best = int32(j)
 			}
 		}
@@ -114,15 +116,6 @@ func (op *experts) choose(i int) {
 	if e.Normalize {
 		scale(weight, 1/max(float32(total/all), 0x1p-14)) // as llama.cpp: the smallest normal half
 	}
-}
-
-func contains(list []int32, v int32) bool {
-	for _, o := range list {
-		if o == v {
-			return true
-		}
-	}
-	return false
 }
 
 func scale(x []float32, by float32) {

@@ -40,6 +40,9 @@ func elementwise256() {
 	quantize32x256()
 	quantize256x256()
 	maxAbs256()
+	max256()
+	add256()
+	rope256()
 }
 
 func expKernel256() {
@@ -295,6 +298,67 @@ func quantize256x256() {
 		VMOVD(high, Mem{Base: dst, Disp: kCorr32 + 8*i + 4})
 	}
 	VZEROUPPER()
+	RET()
+}
+
+// max256 keeps the largest of every sixteenth value; a lane that has seen a NaN
+// becomes one.
+func max256() {
+	p := function("maxAVX2", "func(x *float32, lanes *[16]float32, n int)",
+		"takes n, a positive multiple of 16.", "x", "lanes", "n")
+	top := loadSums(p[1])
+	nan := [2]VecVirtual{YMM(), YMM()}
+	for _, v := range nan {
+		VPXOR(v, v, v)
+	}
+	Label("loop")
+	for i := range top {
+		v, unordered := YMM(), YMM()
+		VMOVUPS(Mem{Base: p[0], Disp: 32 * i}, v)
+		VMAXPS(v, top[i], top[i])
+		VCMPPS(Imm(3), v, v, unordered)
+		VORPS(unordered, nan[i], nan[i])
+	}
+	ADDQ(Imm(64), p[0])
+	SUBQ(Imm(16), p[2])
+	JG(LabelRef("loop"))
+	for i := range top {
+		VORPS(nan[i], top[i], top[i])
+		VMOVUPS(top[i], Mem{Base: p[1], Disp: 32 * i})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func add256() {
+	p := function("addAVX2", "func(dst, x *float32, n int)",
+		"takes n, a positive multiple of 16.", "dst", "x", "n")
+	Label("loop")
+	for i := range 2 {
+		v := YMM()
+		VMOVUPS(Mem{Base: p[0], Disp: 32 * i}, v)
+		VADDPS(Mem{Base: p[1], Disp: 32 * i}, v, v)
+		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
+	}
+	walk(p[2], 16, 64, p[0], p[1])
+	RET()
+}
+
+// rope256: (a, b)·cos ∓ (b, a)·sin.
+func rope256() {
+	p := function("ropePairsAVX2", "func(x, turn *float32, n int)",
+		"turns n values, a positive multiple of 8.", "x", "turn", "n")
+	Label("loop")
+	v, w, cos, sin := YMM(), YMM(), YMM(), YMM()
+	VMOVUPS(Mem{Base: p[0]}, v)
+	VMOVSLDUP(Mem{Base: p[1]}, cos)
+	VMOVSHDUP(Mem{Base: p[1]}, sin)
+	VPERMILPS(Imm(0xb1), v, w)
+	VMULPS(cos, v, v)
+	VMULPS(sin, w, w)
+	VADDSUBPS(w, v, v)
+	VMOVUPS(v, Mem{Base: p[0]})
+	walk(p[2], 8, 32, p[0], p[1])
 	RET()
 }
 

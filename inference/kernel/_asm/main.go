@@ -31,6 +31,9 @@ func main() {
 		tileK(q4k, cols)
 		tileK(q5k, cols)
 		tileQ6K(cols)
+		tileQ2K(cols)
+		tileQ3K(cols)
+		tileIQ4XS(cols)
 	}
 	avx2All()
 	elementwise512()

@@ -8,10 +8,29 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+// loopOctets is loop with the body run for each octet of a block, while the block is
+// in the cache.
+func (t *tile256) loopOctets(wBytes, xBytes int, body func()) {
+	t.loop(wBytes, xBytes, func() {
+		i := GP32()
+		MOVL(U32(4), i)
+		Label("octets")
+		body()
+		ADDQ(Imm(32), t.w)
+		ADDQ(Imm(16), t.s)
+		ADDQ(Imm(32), t.dst)
+		DECL(i)
+		JNE(LabelRef("octets"))
+		SUBQ(U32(4*32), t.w)
+		SUBQ(U32(4*16), t.s)
+		SUBQ(U32(4*32), t.dst)
+	})
+}
+
 // tileKAVX2 keeps the integer sums of a super-block in t.sum, the floats in dst.
-func tileKAVX2(f formatK, octets, cols int) {
-	t := begin256(fmt.Sprintf("%sAVX2x%d", f.name, cols), octets, cols)
-	t.loop(f.bytes, kSize, func() {
+func tileKAVX2(f formatK, cols int) {
+	t := begin256(fmt.Sprintf("%sAVX2x%d", f.name, cols), 1, cols)
+	t.loopOctets(f.bytes, kSize, func() {
 		t.minima()
 		clear256(t.sum)
 		for s := range 8 {
@@ -126,9 +145,9 @@ func pick256(i, high int) Mem {
 }
 
 // tileQ6KAVX2: Σ scale·(w−32)·x as Σ scale·w·x − 32·Σ scale·(Σ x).
-func tileQ6KAVX2(octets, cols int) {
-	t := begin256(fmt.Sprintf("q6kAVX2x%d", cols), octets, cols)
-	t.loop(q6kBytes, kSize, func() {
+func tileQ6KAVX2(cols int) {
+	t := begin256(fmt.Sprintf("q6kAVX2x%d", cols), 1, cols)
+	t.loopOctets(q6kBytes, kSize, func() {
 		t.offsetQ6K()
 		scale := GP64()
 		MOVQ(t.w, scale)
@@ -159,19 +178,30 @@ func (t *tile256) offsetQ6K() {
 	clear256(t.sum)
 	for i := range 4 {
 		for o := range t.octets {
-			odd, even := YMM(), YMM()
-			VMOVDQU(t.w8(o, q6kScales+128*i), odd)
-			VPSLLW(Imm(8), odd, even)
-			VPSRAW(Imm(8), even, even)
-			VPSRAW(Imm(8), odd, odd)
-			t.addPairs(even, o, kSums+8*i)
-			t.addPairs(odd, o, kSums+8*i+4)
+			v := YMM()
+			VMOVDQU(t.w8(o, q6kScales+128*i), v)
+			t.addSums(v, o, kSums+8*i)
 		}
 	}
+	t.scaleSum(5)
+}
+
+// addSums adds four signed scales of each row times four sums of each column.
+func (t *tile256) addSums(scales VecVirtual, o, xDisp int) {
+	even := YMM()
+	VPSLLW(Imm(8), scales, even)
+	VPSRAW(Imm(8), even, even)
+	t.addPairs(even, o, xDisp)
+	VPSRAW(Imm(8), scales, scales)
+	t.addPairs(scales, o, xDisp+4)
+}
+
+// scaleSum multiplies the sums by −2^shift.
+func (t *tile256) scaleSum(shift uint64) {
 	zero := YMM()
 	VPXOR(zero, zero, zero)
 	t.all(func(o, c int) {
-		VPSLLD(Imm(5), t.sum[o][c], t.sum[o][c])
+		VPSLLD(Imm(shift), t.sum[o][c], t.sum[o][c])
 		VPSUBD(t.sum[o][c], zero, t.sum[o][c])
 	})
 }

@@ -23,7 +23,8 @@ func word(v uint32) Mem {
 // The floats live in dst, which leaves registers for the integers.
 type super struct {
 	*tile
-	total [groups][]VecVirtual
+	total     [groups][]VecVirtual
+	thirtyTwo VecVirtual // 32 in every byte
 }
 
 func beginSuper(name string, cols int) super {
@@ -35,6 +36,7 @@ func beginSuper(name string, cols int) super {
 		}
 	}
 	t.lowNibble = constant(0x0f0f0f0f)
+	t.thirtyTwo = constant(0x20202020)
 	return t
 }
 
@@ -217,7 +219,7 @@ func tileQ6K(cols int) {
 			for s := range per {
 				t.startAt(corr, kCorr32+4*s)
 				t.dot16SixBits(high, q6kQuants+384*s, kQuants+16*s)
-				t.addTotal(signedByte(scale, s))
+				t.addTotal(signedByte(scale, s, q6kScales))
 			}
 			ADDQ(Imm(uint64(4*per)), corr)
 			ADDQ(U32(128*per/4), scale)
@@ -244,10 +246,10 @@ func (t super) dot16SixBits(high VecVirtual, wDisp, xDisp int) {
 }
 
 // signedByte loads scale i of each row.
-func signedByte(scales Register, i int) (r [groups]VecVirtual) {
+func signedByte(scales Register, i, disp int) (r [groups]VecVirtual) {
 	for g := range groups {
 		r[g] = ZMM()
-		at := Mem{Base: scales, Disp: q6kScales + 128*(i/4) + 64*g}
+		at := Mem{Base: scales, Disp: disp + 128*(i/4) + 64*g}
 		if i%4 == 3 {
 			VPSRAD(Imm(24), at, r[g])
 			continue

@@ -162,21 +162,13 @@ func (t *tile256) dot32Fives(o, wDisp, xDisp int, scale Op, acc []VecVirtual) {
 	}
 }
 
-// dot32Bytes adds 32 k of bytes with 128 added, as |w| · (x with w's sign),
-// since two products of an unsigned byte might not fit in 16 bits.
-func (t *tile256) dot32Bytes(o, wDisp, xDisp int, signed VecVirtual, acc []VecVirtual) {
+// dot32Bytes adds 32 k of bytes with 128 added. They get their sign back, since two
+// products of an unsigned byte might not fit in 16 bits.
+func (t *tile256) dot32Bytes(o, wDisp, xDisp int, offset VecVirtual, acc []VecVirtual) {
 	for j := range 8 {
-		w, size := YMM(), YMM()
-		VPXOR(t.w8(o, wDisp+128*j), signed, w)
-		VPABSB(w, size)
-		for c := range t.cols {
-			x := YMM()
-			VPBROADCASTD(t.xAt(c, xDisp+4*j), x)
-			VPSIGNB(w, x, x)
-			VPMADDUBSW(x, size, x)
-			VPMADDWD(words256(0x00010001), x, x)
-			VPADDD(x, acc[c], acc[c])
-		}
+		w := YMM()
+		VPXOR(t.w8(o, wDisp+128*j), offset, w)
+		t.dotSigned(w, xDisp+4*j, words256(0x00010001), acc)
 	}
 }
 
@@ -197,17 +189,21 @@ func (t *tile256) addScaled(v, d VecVirtual, c, xDisp int, f VecVirtual, sub boo
 func tile32AVX2(f format32, octets, cols int) {
 	t := begin256(fmt.Sprintf("%sAVX2x%d", f.name, cols), octets, cols)
 	t.all(func(o, c int) { VMOVUPS(t.out(o, c), t.sum[o][c]) })
-	var signed VecVirtual
-	if f == q80 {
-		signed = YMM()
-		VMOVDQU(words256(0x80808080), signed)
+	table := YMM()
+	switch f {
+	case q80:
+		VMOVDQU(words256(0x80808080), table)
+	case iq4nl:
+		VBROADCASTI128(levelTable("iq4", iq4Values, 0), table)
+	case mxfp4:
+		VBROADCASTI128(levelTable("fp4Plus16", fp4Values, 16), table)
 	}
 	t.loop(f.bytes, xSize, func() {
-		for at := 0; at < f.bytes-64; at += 128 {
+		for at := 0; at < f.bytes; at += 128 {
 			t.prefetch(at)
 		}
 		for o := range t.octets {
-			t.block32(f, o, signed)
+			t.block32(f, o, table)
 		}
 	})
 	t.all(func(o, c int) { VMOVUPS(t.sum[o][c], t.out(o, c)) })
@@ -216,33 +212,111 @@ func tile32AVX2(f format32, octets, cols int) {
 }
 
 // block32 adds a block of one octet.
-func (t *tile256) block32(f format32, o int, signed VecVirtual) {
+func (t *tile256) block32(f format32, o int, table VecVirtual) {
+	acc, ones := t.acc[o], words256(0x00010001)
 	for c := range t.cols {
-		switch f {
-		case q50:
-			VPBROADCASTD(t.xAt(c, f.corr), t.acc[o][c])
-		default:
-			VPXOR(t.acc[o][c], t.acc[o][c], t.acc[o][c])
+		if f == q50 || f == mxfp4 {
+			VPBROADCASTD(t.xAt(c, f.corr), acc[c])
+		} else {
+			VPXOR(acc[c], acc[c], acc[c])
 		}
 	}
-	switch f {
-	case q40:
-		t.dot32Nibbles(o, 0, xQuants, t.acc[o])
-	case q50:
-		t.dot32Fives(o, 0, xQuants, words256(0x00010001), t.acc[o])
+	switch {
+	case f.dot == "nibbles":
+		t.dot32Nibbles(o, 0, xQuants, acc)
+	case f.dot == "fives":
+		t.dot32Fives(o, 0, xQuants, ones, acc)
+	case f == iq4nl:
+		t.dot32Signed(o, table, 0, xQuants, ones, acc)
+	case f == mxfp4:
+		t.dot32Levels(o, table, 0, xQuants, ones, acc)
 	default:
-		t.dot32Bytes(o, 0, xQuants, signed, t.acc[o])
+		t.dot32Bytes(o, 0, xQuants, table, acc)
 	}
-	d := t.half(f.bytes-64, o)
-	for c := range t.cols {
-		if f == q40 {
-			corr := YMM()
-			VPMADDWD(words256(0x00010001), t.acc[o][c], t.acc[o][c])
-			VPBROADCASTD(t.xAt(c, f.corr), corr)
-			VPADDD(corr, t.acc[o][c], t.acc[o][c])
+	if f.dot == "nibbles" { // from 16 bits to 32
+		for c := range t.cols {
+			VPMADDWD(ones, acc[c], acc[c])
+			if f.corr != 0 {
+				corr := YMM()
+				VPBROADCASTD(t.xAt(c, f.corr), corr)
+				VPADDD(corr, acc[c], acc[c])
+			}
 		}
-		t.addScaled(t.acc[o][c], d, c, xScale, t.sum[o][c], false)
 	}
+	if f.min != 0 {
+		t.addMin(o, t.half(f.min, o))
+	}
+	var d VecVirtual
+	if f == mxfp4 {
+		d = t.powers(f.scale, o)
+	} else {
+		d = t.half(f.scale, o)
+	}
+	for c := range t.cols {
+		t.addScaled(acc[c], d, c, xScale, t.sum[o][c], false)
+	}
+}
+
+// dot32Levels is dot32Nibbles for nibbles that stand for the small bytes of a table.
+func (t *tile256) dot32Levels(o int, table VecVirtual, wDisp, xDisp int, scale Op, acc []VecVirtual) {
+	for j := range 4 {
+		lo, hi := t.nibbles256(o, wDisp+128*j)
+		VPSHUFB(lo, table, lo)
+		VPSHUFB(hi, table, hi)
+		t.pair(lo, hi, xDisp+4*j, xDisp+16+4*j, scale, acc)
+	}
+}
+
+// dot32Signed is dot32Levels for signed bytes.
+func (t *tile256) dot32Signed(o int, table VecVirtual, wDisp, xDisp int, scale Op, acc []VecVirtual) {
+	for j := range 4 {
+		lo, hi := t.nibbles256(o, wDisp+128*j)
+		for i, w := range []VecVirtual{lo, hi} {
+			VPSHUFB(w, table, w)
+			t.dotSigned(w, xDisp+16*i+4*j, scale, acc)
+		}
+	}
+}
+
+// dotSigned does acc += scale · |w|·(x with w's sign), for a dword of each row.
+func (t *tile256) dotSigned(w VecVirtual, xDisp int, scale Op, acc []VecVirtual) {
+	size := YMM()
+	VPABSB(w, size)
+	for c := range t.cols {
+		x := YMM()
+		VPBROADCASTD(t.xAt(c, xDisp), x)
+		VPSIGNB(w, x, x)
+		VPMADDUBSW(x, size, x)
+		VPMADDWD(scale, x, x)
+		VPADDD(x, acc[c], acc[c])
+	}
+}
+
+// addMin does sum += float(Σx) · (min · x.scale).
+func (t *tile256) addMin(o int, min VecVirtual) {
+	for c := range t.cols {
+		f, s := YMM(), YMM()
+		VPBROADCASTD(t.xAt(c, xCorr8), f)
+		VCVTDQ2PS(f, f)
+		VMULPS(float256(-0.125), f, f)
+		VBROADCASTSS(t.xAt(c, xScale), s)
+		VMULPS(s, min, s)
+		VMULPS(s, f, f)
+		VADDPS(f, t.sum[o][c], t.sum[o][c])
+	}
+}
+
+// powers loads eight scales that are powers of two: 2^(e−128).
+func (t *tile256) powers(disp, o int) VecVirtual {
+	e, d, tiny := YMM(), YMM(), YMM()
+	VPMOVZXBD(Mem{Base: t.s, Disp: disp + 8*o}, e)
+	VMOVDQU(words256(0x00200000), tiny)
+	VPSLLVD(e, tiny, tiny)
+	VPADDD(words256(0xffffffff), e, d)
+	VPSLLD(Imm(23), d, d)
+	VPCMPGTD(words256(1), e, e) // else a denormal number
+	VPBLENDVB(e, d, tiny, d)
+	return d
 }
 
 func tileFloatAVX2(f floatFormat, octets, cols int) {
@@ -277,15 +351,20 @@ func tileFloatAVX2(f floatFormat, octets, cols int) {
 }
 
 func avx2All() {
-	for _, shape := range [][2]int{{4, 1}, {1, 4}} {
+	for _, shape := range [][2]int{{4, 1}, {1, 4}} { // octets, columns
 		for _, f := range formats32 {
 			tile32AVX2(f, shape[0], shape[1])
 		}
 		for _, f := range floats {
 			tileFloatAVX2(f, shape[0], shape[1])
 		}
-		tileKAVX2(q4k, shape[0], shape[1])
-		tileKAVX2(q5k, shape[0], shape[1])
-		tileQ6KAVX2(shape[0], shape[1])
+	}
+	for _, cols := range []int{1, 4} { // all octets
+		tileKAVX2(q4k, cols)
+		tileKAVX2(q5k, cols)
+		tileQ6KAVX2(cols)
+		tileQ2KAVX2(cols)
+		tileQ3KAVX2(cols)
+		tileIQ4XSAVX2(cols)
 	}
 }

@@ -244,44 +244,142 @@ func (t *tile) loop(wBytes, xBytes int, body func()) {
 	Label("done")
 }
 
+// format32 is a format of blocks of 32 k with one scale.
 type format32 struct {
 	name  string
-	bytes int // of a panel's block, 32 rows × 32 k
-	corr  int // where the activation has its correction
+	bytes int    // of a panel's block, 32 rows × 32 k
+	corr  int    // where the activation has its correction
+	dot   string // how values are stored: nibbles, fives (a fifth bit apart), bytes, levels
+	scale int    // where the scales are
+	min   int    // where what is added to each value is; 0: nowhere
 }
 
 var (
-	q40 = format32{"q40", 576, xCorr8}
-	q50 = format32{"q50", 704, xCorr16}
-	q80 = format32{"q80", 1088, xCorr128}
+	q40   = format32{"q40", 576, xCorr8, "nibbles", 512, 0}
+	q41   = format32{"q41", 640, 0, "nibbles", 512, 576}
+	q50   = format32{"q50", 704, xCorr16, "fives", 640, 0}
+	q51   = format32{"q51", 768, 0, "fives", 640, 704}
+	q80   = format32{"q80", 1088, xCorr128, "bytes", 1024, 0}
+	iq4nl = format32{"iq4nl", 576, xCorr128, "levels", 512, 0}
+	mxfp4 = format32{"mxfp4", 544, xCorr16, "levels", 512, 0}
 
-	formats32 = []format32{q40, q50, q80}
+	formats32 = []format32{q40, q41, q50, q51, q80, iq4nl, mxfp4}
 )
+
+// The values that nibbles stand for: quant.levelsIQ4 and levelsFP4.
+var (
+	iq4Values = [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+	fp4Values = [16]int8{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+)
+
+// levelTable is sixteen bytes in memory: values with an offset.
+func levelTable(name string, values [16]int8, offset int) Mem {
+	if m, ok := tables[name]; ok {
+		return m
+	}
+	m := GLOBL(name, RODATA|NOPTR)
+	for i, v := range values {
+		DATA(i, U8(uint8(int(v)+offset)))
+	}
+	tables[name] = m
+	return m
+}
+
+var tables = map[string]Mem{}
+
+func levels512(name string, values [16]int8, offset int) VecVirtual {
+	z := ZMM()
+	VBROADCASTI32X4(levelTable(name, values, offset), z)
+	return z
+}
 
 func tile32(f format32, cols int) {
 	t := begin(fmt.Sprintf("%sAVX512x%d", f.name, cols), cols)
-	var mask VecVirtual
-	if f != q80 {
+	var mask, table VecVirtual
+	if f.dot != "bytes" {
 		t.lowNibble = constant(0x0f0f0f0f)
 	}
-	if f == q50 {
+	switch f {
+	case q50, q51:
 		mask = constant(0x10101010)
+	case iq4nl:
+		table = levels512("iq4Plus128", iq4Values, 128)
+	case mxfp4:
+		table = levels512("fp4Plus16", fp4Values, 16)
 	}
 	t.loop(f.bytes, xSize, func() {
-		t.startAt(t.at, f.corr)
-		switch f {
-		case q40:
+		if f.corr == 0 {
+			clear512(t.acc)
+			t.clearOdd()
+		} else {
+			t.startAt(t.at, f.corr)
+		}
+		switch f.dot {
+		case "nibbles":
 			t.dot32Nibbles(0, xQuants)
-		case q50:
+		case "fives":
 			t.dot32Fives(mask, 0, xQuants)
+		case "levels":
+			t.dot32Levels(table, 0, xQuants)
 		default:
 			t.dot32Bytes(0, xQuants)
 		}
 		t.merge()
-		PREFETCHT0(Mem{Base: t.w, Disp: f.bytes - 64 + prefetchBytes})
-		t.addScaled(t.halves(f.bytes-64), xScale)
+		for at := f.scale; at < f.bytes; at += 64 {
+			PREFETCHT0(Mem{Base: t.w, Disp: at + prefetchBytes})
+		}
+		if f.min != 0 {
+			t.addMin(t.halves(f.min))
+		}
+		if f == mxfp4 {
+			t.addScaled(t.powers(f.scale), xScale)
+		} else {
+			t.addScaled(t.halves(f.scale), xScale)
+		}
 	})
 	t.end()
+}
+
+// dot32Levels is dot32Nibbles for nibbles that stand for the bytes of a table.
+func (t *tile) dot32Levels(table VecVirtual, wDisp, xDisp int) {
+	for j := range 4 {
+		lo, hi := t.nibbles(t.load(wDisp + 128*j))
+		for g := range groups {
+			VPSHUFB(lo[g], table, lo[g])
+			VPSHUFB(hi[g], table, hi[g])
+		}
+		t.dot(lo, xDisp+4*j)
+		t.dot(hi, xDisp+16+4*j)
+	}
+}
+
+// addMin does sum += float(Σx) · (min[g] · x.scale).
+func (t *tile) addMin(min [groups]VecVirtual) {
+	t.each(func(g, c int) {
+		f, s := ZMM(), ZMM()
+		VCVTDQ2PS_BCST(t.xAt(c, xCorr8), f)
+		VMULPS_BCST(float(-0.125), f, f)
+		VMULPS_BCST(t.xAt(c, xScale), min[g], s)
+		VMULPS(s, f, f)
+		VADDPS(f, t.sum[g][c], t.sum[g][c])
+	})
+}
+
+// powers loads the 32 scales of a panel that are powers of two: 2^(e−128).
+func (t *tile) powers(disp int) (d [groups]VecVirtual) {
+	two := constant(2)
+	for g := range groups {
+		e, small := ZMM(), K()
+		d[g] = ZMM()
+		VPMOVZXBD(Mem{Base: t.w, Disp: disp + 16*g}, e)
+		VPCMPUD(Imm(1), two, e, small) // e < 2: a denormal number
+		VPADDD_BCST(word(0xffffffff), e, d[g])
+		VPSLLD(Imm(23), d[g], d[g])
+		tiny := constant(0x00200000)
+		VPSLLVD(e, tiny, tiny)
+		VMOVDQU32(tiny, small, d[g])
+	}
+	return d
 }
 
 // constant fills a register with a dword.

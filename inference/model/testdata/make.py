@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small random models of variants that the shared goldens leave out, with numbers from Hugging Face transformers.
+"""Small random models of the architectures and variants that the shared goldens leave out, with numbers from Hugging Face transformers.
 
 usage: make.py OUTDIR   with the packages and the environment of the shared goldens' make_models.py, which must be on PYTHONPATH.
 Writes NAME.gguf, and NAME.json with NAME.logits.bin or NAME.embeddings.json, in the format of those goldens."""
@@ -28,6 +28,11 @@ SPECS = {
  # biases everywhere
  "llama-bias": mm.spec("Llama", mm._tok_spm("llama"), attention_bias=True, mlp_bias=True, tie_word_embeddings=False, rope_parameters=ROPE, **SMALL),
 }
+
+# the rest of the architectures, smaller than their specs
+for name in ("gemma", "gemma2", "gpt-oss", "granite", "llama-yarn", "olmoe", "qwen2moe", "qwen3moe", "smollm3", "stablelm", "starcoder2"):
+    s = mm.SPECS[name]
+    SPECS[name + "-small"] = {**s, "kw": {**s["kw"], **SMALL, "num_hidden_layers": 4 if name == "smollm3" else 2}}
 
 def stack_norms():
     """the converter loses stablelm's norms of heads: it returns a generator from a generator"""

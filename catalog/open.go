@@ -1,0 +1,165 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rbee/core"
+)
+
+// Open opens the catalog, and makes or mends it when need be: a broken file is
+// moved to the state directory, said in the log, and made anew from our own copies.
+// Of several processes at once the first does it.
+func Open(ctx context.Context, o Options) (*Catalog, error) {
+	for _, dir := range []string{filepath.Dir(o.File), o.State} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("catalog: %w", err)
+		}
+	}
+	unlock, err := lock(ctx, filepath.Join(o.State, "models.db.lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	o.sweep()
+	c, err := open(ctx, o)
+	if err == nil || !broken(err) {
+		return c, err
+	}
+	aside := filepath.Join(o.State, "models.db.corrupt."+time.Now().UTC().Format("20060102T150405"))
+	if merr := os.Rename(o.File, aside); merr != nil {
+		return nil, errors.Join(err, merr)
+	}
+	_ = os.Remove(o.File + "-journal") // of the broken file
+	o.Log.Warn("the catalog was broken and is made anew", "error", err.Error(), "old", aside)
+	if c, err = open(ctx, o); err == nil {
+		c.rebuild(ctx)
+	}
+	return c, err
+}
+
+// lock waits for the only right to open a catalog. It ends with the process.
+func lock(ctx context.Context, name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(fmt.Errorf("catalog: lock %s: %w", name, err), f.Close())
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		}
+	}
+}
+
+// staleCopy is how old an unfinished copy is that nobody writes to any more.
+const staleCopy = time.Hour
+
+// sweep removes copies that were broken off by a crash.
+func (o Options) sweep() {
+	parts, _ := filepath.Glob(filepath.Join(o.Models, "*.partial"))
+	for _, name := range parts {
+		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > staleCopy {
+			_ = os.Remove(name) // else the next one does
+		}
+	}
+}
+
+// rebuild registers our own copies, whose names are their hashes. What they were
+// copied from is lost with the old catalog: they are called by their paths.
+func (c *Catalog) rebuild(ctx context.Context) {
+	files, _ := filepath.Glob(filepath.Join(c.o.Models, "*.gguf"))
+	for _, path := range files {
+		hash := strings.TrimSuffix(filepath.Base(path), ".gguf")
+		if CheckHash(hash) != nil {
+			continue // not ours
+		}
+		if _, err := c.add(ctx, core.ModelRef("file:"+path), path, hash, Copied); err != nil {
+			c.o.Log.Warn("a copy is no model", "path", path, "error", err.Error())
+		}
+	}
+}
+
+// broken tells whether the file is no database any more.
+func broken(err error) bool {
+	return errors.Is(err, errCheck) || strings.Contains(err.Error(), "not a database") || strings.Contains(err.Error(), "malformed")
+}
+
+var errCheck = errors.New("the integrity check failed")
+
+func open(ctx context.Context, o Options) (*Catalog, error) {
+	dsn := "file:" + (&url.URL{Path: o.File}).EscapedPath() +
+		"?_busy_timeout=5000&_journal_mode=DELETE&_foreign_keys=on&_txlock=immediate"
+	db, err := sql.Open("sqlite3", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	db.SetMaxOpenConns(1) // one writer; the others wait here and not for a lock
+	c := &Catalog{db, o}
+	if err := errors.Join(c.check(ctx), c.migrate(ctx)); err != nil {
+		return nil, errors.Join(fmt.Errorf("catalog: %s: %w", o.File, err), db.Close())
+	}
+	return c, nil
+}
+
+func (c *Catalog) check(ctx context.Context) error {
+	var verdict string
+	if err := c.db.QueryRowContext(ctx, "PRAGMA quick_check").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("%w: %s", errCheck, verdict)
+	}
+	return nil
+}
+
+// migrate brings the schema up to date. One that is takes no writer's turn.
+func (c *Catalog) migrate(ctx context.Context) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	var version int
+	if err := c.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version == len(files) {
+		return err
+	}
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+			return err
+		}
+		if version > len(files) {
+			return fmt.Errorf("the catalog is of a newer version of rbee (%d, this one knows %d)", version, len(files))
+		}
+		for i := version; i < len(files); i++ {
+			text, err := migrations.ReadFile(files[i])
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+				return fmt.Errorf("%s: %w", files[i], err)
+			}
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", len(files)))
+		return err
+	})
+}

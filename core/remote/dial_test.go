@@ -1,0 +1,139 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rbee/core"
+	"rbee/core/remote"
+	"rbee/core/remote/sshdtest"
+)
+
+// An agent that accepts and says nothing holds a login up no longer than its limit.
+func TestSilentAgent(t *testing.T) {
+	s := sshdtest.Start(t)
+	n := s.Node
+	n.Agent = filepath.Join(t.TempDir(), "agent")
+	ln, err := net.Listen("unix", n.Agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	done := make(chan error, 1)
+	go func() { _, err := remote.Dial(t.Context(), n, 300*time.Millisecond); done <- err }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, core.NodeUnreachable) {
+			t.Errorf("Dial: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Dial hangs")
+	}
+}
+
+// A port of the node where nobody listens is no node that cannot be reached.
+func TestRefused(t *testing.T) {
+	c := dial(t, sshdtest.Start(t).Node)
+	if _, err := c.DialContext(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("DialContext: %v", err)
+	}
+}
+
+func TestOutput(t *testing.T) {
+	c := dial(t, sshdtest.Start(t).Node)
+	got, err := c.Output(t.Context(), []string{"sh", "-c", "echo one; echo 'two  '"})
+	if err != nil || string(got) != "one\ntwo  \n" {
+		t.Errorf("Output: %q, %v", got, err)
+	}
+	if _, err := c.Output(t.Context(), []string{"sh", "-c", "exit 3"}); err == nil {
+		t.Error("Output of a program that fails: no error")
+	}
+}
+
+// A network that takes everything and brings nothing is seen by its silence.
+func TestWatch(t *testing.T) {
+	s := sshdtest.Start(t)
+	there, cut := net.JoinHostPort(s.Node.Host, s.Node.Port), make(chan struct{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go relay(ln, there, cut)
+	n := s.Node
+	n.KeyAlias = ""
+	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	n.Host, n.Port = host, port
+	n.KnownHosts = []string{relabel(t, s, there, ln.Addr().String())}
+	c := dial(t, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	quiet := make(chan error, 1)
+	go func() { quiet <- c.Watch(ctx, time.Millisecond, time.Minute) }()
+	cancel()
+	if err := <-quiet; err != nil {
+		t.Errorf("Watch of a live connection: %v", err)
+	}
+	close(cut)
+	if err := c.Watch(t.Context(), time.Millisecond, 200*time.Millisecond); !errors.Is(err, core.NodeUnreachable) || !strings.Contains(err.Error(), "no sign of life") {
+		t.Errorf("Watch of a cut one: %v", err)
+	}
+}
+
+// relay carries one connection until cut is closed, and then takes bytes without
+// passing them on.
+func relay(ln net.Listener, there string, cut <-chan struct{}) {
+	here, err := ln.Accept()
+	if err != nil {
+		return
+	}
+	far, err := net.Dial("tcp", there)
+	if err != nil {
+		here.Close()
+		return
+	}
+	half := func(dst, src net.Conn) {
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := src.Read(buf)
+			if err != nil {
+				dst.Close()
+				return
+			}
+			select {
+			case <-cut:
+				continue
+			default:
+			}
+			if _, err := dst.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go half(far, here)
+	half(here, far)
+}
+
+// relabel is the node's known_hosts under another address.
+func relabel(t *testing.T, s *sshdtest.Server, from, to string) string {
+	t.Helper()
+	b, err := os.ReadFile(s.Node.KnownHosts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(addr string) string {
+		host, port, _ := net.SplitHostPort(addr)
+		return "[" + host + "]:" + port
+	}
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(b), name(from), name(to), 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

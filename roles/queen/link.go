@@ -1,0 +1,89 @@
+package queen
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/client"
+	"rbee/core/lease"
+)
+
+// A link is one hive as long as it lives: where it is and how it is held. Nothing
+// in it changes. When the hive is gone so is the link, and the node gets another.
+type link struct {
+	id    string // of no other link
+	node  core.NodeName
+	hive  *client.Client
+	info  api.Health
+	dial  dialer // nil: the hive is on this machine
+	lease string // under which workers are spawned; empty: the hive itself lives by us
+
+	gone <-chan struct{}                      // closed when the hive is
+	end  func(context.Context, *api.Ended)    // ends it in order and says what that took
+	copy func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
+	held *holds
+}
+
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// alive tells whether the hive is there, as far as is known.
+func (l *link) alive() bool {
+	select {
+	case <-l.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// worker returns a client for a worker of the hive, by the port in its URL.
+func (l *link) worker(at, token string) (*client.Client, error) {
+	port, err := portOf(at)
+	if err != nil {
+		return nil, err
+	}
+	return client.New("http://127.0.0.1:"+port, client.Options{Token: token, DialContext: l.dial}), nil
+}
+
+// portOf returns the port of a worker's URL.
+func portOf(at string) (string, error) {
+	u, err := url.Parse(at)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.Port() == "" {
+		return "", &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("url %.80q: want http://HOST:PORT", at)}
+	}
+	return u.Port(), nil
+}
+
+// holds are what keeps a link: each is let go of by a function.
+type holds struct {
+	once sync.Once
+	run  sync.WaitGroup // of the link's own goroutines
+	let  []func()
+}
+
+// add adds what drop will call, the last one first.
+func (h *holds) add(let func()) { h.let = append(h.let, let) }
+
+// drop lets go of everything at once: what lives by the link sees its end. It
+// returns when nothing of the link runs here any more.
+func (h *holds) drop() {
+	h.once.Do(func() {
+		for i := len(h.let) - 1; i >= 0; i-- {
+			h.let[i]()
+		}
+	})
+	h.run.Wait()
+}
+
+// boot is what a hive must know.
+func (f *fleet) boot(name core.NodeName, queenURL string) lease.Boot {
+	return lease.Boot{Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode}
+}
+
+// here is the queen's URL on this machine.
+func (f *fleet) here() string { return fmt.Sprintf("http://127.0.0.1:%d", f.q.port) }

@@ -1,0 +1,203 @@
+package queen
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/client"
+	"rbee/core/lease"
+	"rbee/core/remote"
+	"rbee/core/secure"
+)
+
+// A tunnel is a connection to a node with the way back to us.
+type tunnel struct {
+	conn  *remote.Conn
+	back  string // the queen's URL, as the node sees it
+	alive context.Context
+	held  *holds
+}
+
+// overSSH logs in, looks for an operator's hive and starts one otherwise.
+func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
+	at, err := remote.Resolve(ctx, string(name), f.sshConfig)
+	if err != nil {
+		return nil, err
+	}
+	say.that(api.SSHConnect, fmt.Sprintf("connecting to %s@%s", at.User, at.Host))
+	t, err := f.dig(ctx, at, say)
+	if err != nil {
+		return nil, err
+	}
+	l, err := f.borrowThere(ctx, name, t)
+	if err == nil {
+		say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on %s", name))
+	} else if l, err = f.startThere(ctx, name, t); err == nil {
+		say.that(api.HiveStart, fmt.Sprintf("hive up on %s", name))
+	}
+	if err != nil {
+		t.held.drop()
+		return nil, err
+	}
+	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
+	return l, nil
+}
+
+// login connects to a node and watches the connection.
+func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunnel, error) { //nolint:contextcheck // the connection lives as long as the link, not the task
+	limits := f.q.d.Settings.Limits
+	pauses := []time.Duration{200 * time.Millisecond, 400 * time.Millisecond}
+	conn, err := remote.DialRetry(ctx, at, limits.SSHConnect, pauses, func(err error) { say.that(api.Note, "trying again: "+err.Error()) })
+	if err != nil {
+		return nil, err
+	}
+	alive, stop := context.WithCancel(f.base)
+	t := &tunnel{conn: conn, alive: alive, held: &holds{}}
+	t.held.add(func() { _ = conn.Close() })
+	t.held.add(stop)
+	t.held.run.Go(func() {
+		if err := conn.Watch(alive, limits.Beat, limits.BeatLost); err != nil {
+			f.q.d.Log.Warn("connection lost", "node", at.Alias, "error", err.Error())
+		}
+		_ = conn.Close() // whatever reads from it sees the end
+	})
+	return t, nil
+}
+
+// dig connects to a node and makes the way back.
+func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel, error) { //nolint:contextcheck // the tunnel lives as long as the link, not the task
+	t, err := f.login(ctx, at, say)
+	if err != nil {
+		return nil, err
+	}
+	back, err := t.conn.Reverse(ctx, fmt.Sprintf("127.0.0.1:%d", f.q.port))
+	if err != nil {
+		t.held.drop()
+		return nil, &core.Fault{Kind: core.KindOf(err), What: err.Error(), Cause: err, Try: "set AllowTcpForwarding yes in the node's sshd_config"}
+	}
+	t.held.run.Go(func() { _ = back.Run(t.alive) }) // ends with the connection, which is watched
+	t.back = fmt.Sprintf("http://127.0.0.1:%d", back.Port)
+	return t, nil
+}
+
+// borrowThere holds an operator's hive on the node, if it is of the user as whom
+// we have logged in: nobody else's is lent a token.
+func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
+	const look = `id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
+	said, err := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)})
+	uid, tables, _ := strings.Cut(string(said), "\n")
+	if err != nil && len(tables) == 0 || !secure.Listens(tables, hivePort, uid) {
+		return nil, errNoHive
+	}
+	l, err := f.borrow(ctx, name, t.back, t.conn.DialContext)
+	if err != nil {
+		return nil, err
+	}
+	l.held.add(t.held.drop) // first of all
+	return l, nil
+}
+
+// startThere starts a hive of our own version on the node.
+func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
+	exe, err := f.program(ctx, name, t.conn)
+	if err != nil {
+		return nil, err
+	}
+	limits := f.q.d.Settings.Limits
+	argv := append([]string{exe, "hive", "daemon", "--lease", "stdin"}, f.q.hiveArgs...)
+	proc, err := t.conn.Start(ctx, argv, f.q.d.Instance, f.boot(name, t.back), f.q.d.LogTo)
+	if err != nil {
+		return nil, err
+	}
+	t.held.run.Go(func() { _ = proc.Lease.Beat(t.alive, limits.Beat) })
+	up, err := f.firstWord(ctx, name, proc)
+	if err != nil {
+		return nil, err
+	}
+	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", up.Port), client.Options{Token: f.q.token, DialContext: t.conn.DialContext})
+	t.held.add(c.Close)
+	l := &link{id: secure.RandomID(), node: name, hive: c, dial: t.conn.DialContext, gone: proc.Done(), held: t.held}
+	l.end = func(ctx context.Context, e *api.Ended) {
+		l.endThere(ctx, e, t.conn, exe, lease.Proc{PID: up.PID, Started: up.Started})
+	}
+	l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err)
+	return l, err
+}
+
+// program finds ours on the node, and checks that it is this version.
+func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn) (string, error) {
+	exe, err := conn.Find(ctx)
+	if err != nil {
+		return "", err
+	}
+	version, err := conn.Version(ctx, exe)
+	if err == nil && version != core.Version {
+		err = &core.Fault{
+			Kind: core.VersionMismatch, What: fmt.Sprintf("node %s has rbee %s, this is %s", name, version, core.Version),
+			Try: fmt.Sprintf("copy this program there: scp $(command -v rbee) %s:", name),
+		}
+	}
+	return exe, err
+}
+
+// firstWord reads the line that says where the hive listens.
+func (f *fleet) firstWord(ctx context.Context, name core.NodeName, proc *remote.Process) (up api.Up, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.q.d.Settings.Limits.HiveUp, &core.Fault{Kind: core.ConnectionTimeout, What: fmt.Sprintf("the hive on %s does not come up", name)})
+	defer cancel()
+	line, err := proc.FirstLine(ctx)
+	if err != nil {
+		return up, &core.Fault{Kind: core.NodeUnreachable, What: fmt.Sprintf("the hive on %s did not start: %v", name, err), Cause: err}
+	}
+	if json.Unmarshal(line, &up) != nil {
+		err = &core.Fault{Kind: core.NodeUnreachable, What: fmt.Sprintf("node %s answers %.80q instead of a hive's first line", name, line), Try: "the shell there must print nothing when it starts"}
+	}
+	return up, err
+}
+
+// endThere ends a hive over SSH: SIGTERM by our own program there, else a call,
+// else the end of its lease.
+func (l *link) endThere(ctx context.Context, e *api.Ended, conn *remote.Conn, exe string, p lease.Proc) {
+	e.Hive = string(lease.Termed)
+	if err := conn.Kill(ctx, exe, p); err != nil {
+		e.Hive = string(lease.Asked)
+		if err := l.hive.Shutdown(ctx); err != nil {
+			e.Error = err.Error()
+		}
+	}
+	select {
+	case <-l.gone:
+		e.Error = ""
+	case <-ctx.Done():
+		e.Left = 1 + e.Workers
+		e.Error = errors.Join(errors.New("not seen to end"), context.Cause(ctx)).Error()
+		e.Hive = "lease"
+	}
+}
+
+// another is the link over a connection of its own: what is copied must not stand
+// before tokens and beats.
+func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*link, error) {
+	t, err := f.login(ctx, at, func(api.Event) {})
+	if err != nil {
+		return nil, err
+	}
+	second := *l
+	second.held = t.held
+	second.hive = client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
+	t.held.add(second.hive.Close)
+	return &second, nil
+}
+
+// tokenOf is what the link's hive wants.
+func (f *fleet) tokenOf(l *link) string {
+	if l.lease != "" {
+		return f.q.operator
+	}
+	return f.q.token
+}
