@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"rbee/inference/kernel"
 	"rbee/inference/model"
 )
 
@@ -19,7 +20,7 @@ func TestReadmeTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	readme := string(b)
-	for name, table := range map[string]string{"architectures": architectureTable()} {
+	for name, table := range map[string]string{"architectures": architectureTable(), "weights": weightTable()} {
 		begin, end := "<!-- "+name+": written by go test . -update -->\n", "<!-- end of "+name+" -->"
 		before, rest, ok := strings.Cut(readme, begin)
 		old, after, found := strings.Cut(rest, end)
@@ -45,4 +46,16 @@ func architectureTable() string {
 		fmt.Fprintf(&s, "| `%s` | %s |\n", name, model.Models(name))
 	}
 	return s.String()
+}
+
+func weightTable() string {
+	classes := map[kernel.ProductClass][]string{}
+	for _, s := range kernel.Support() {
+		classes[s.Class] = append(classes[s.Class], s.Type.String())
+	}
+	var b strings.Builder
+	b.WriteString("| weights | multiplied |\n|---|---|\n")
+	fmt.Fprintf(&b, "| %s | with AVX-512 VNNI or AVX2, where the processor has them, else in plain Go |\n", strings.Join(classes[kernel.Fast], " "))
+	fmt.Fprintf(&b, "| %s | decoded first: slower |\n", strings.Join(classes[kernel.Plain], " "))
+	return b.String()
 }
