@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -95,9 +96,7 @@ func TestWorkerIsMeant(t *testing.T) {
 	}
 	for name, tt := range tests {
 		body := map[string]any{"job_id": "j", "prompt": "hi", "max_tokens": 2}
-		for k, v := range tt.more {
-			body[k] = v
-		}
+		maps.Copy(body, tt.more)
 		got := call(t, "POST", url+"/execute", body)
 		if got.status != tt.status || tt.status != 200 && got.code() != core.WorkerNotFound {
 			t.Errorf("%s: %d %s", name, got.status, got.body)

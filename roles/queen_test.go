@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,9 +42,7 @@ type fields map[string]any
 func (q running) post(f fields, headers ...string) answer {
 	q.w.t.Helper()
 	body := fields{"prompt": "what is a hive?", "temperature": 0, "max_tokens": 8, "stream": false}
-	for k, v := range f {
-		body[k] = v
-	}
+	maps.Copy(body, f)
 	return call(q.w.t, "POST", q.url+"/v2/tasks", body, headers...)
 }
 

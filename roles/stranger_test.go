@@ -70,7 +70,7 @@ func TestAnotherUsersDaemons(t *testing.T) {
 	}
 	need(t, 8080, 9200)
 	w := newWorld(t)
-	home, err := os.MkdirTemp("", "nobody") // t.TempDir is closed to others
+	home, err := os.MkdirTemp("", "nobody") //nolint:usetesting // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

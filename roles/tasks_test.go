@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -37,9 +38,7 @@ func TestRefusedAtOnce(t *testing.T) {
 	for name, tt := range tests {
 		for _, stream := range []bool{false, true} {
 			more := fields{"stream": stream}
-			for k, v := range tt.more {
-				more[k] = v
-			}
+			maps.Copy(more, tt.more)
 			if a := q.post(more, tt.headers...); a.status != tt.status || a.code() != tt.code {
 				t.Errorf("%s, stream %v: %d %s", name, stream, a.status, a.body)
 			}

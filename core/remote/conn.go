@@ -164,14 +164,14 @@ func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
 	gone := make(chan error, 1)
 	go func() { gone <- c.client.Wait() }() // ends with the connection
 	for {
-		asked := make(chan error, 1)
+		answered := make(chan struct{})
 		go func() {
-			_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil) // refused is an answer, too
-			asked <- err
+			defer close(answered)
+			_, _, _ = c.client.SendRequest("keepalive@openssh.com", true, nil) // refused is an answer, too
 		}()
 		late := time.NewTimer(lost)
 		select {
-		case <-asked:
+		case <-answered:
 			late.Stop()
 		case <-late.C:
 			c.client.Close()

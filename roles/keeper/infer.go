@@ -88,7 +88,7 @@ func infer(c *cli.Context) error {
 	if errors.Is(err, errReaderGone) {
 		err = nil // as head does: enough was read
 	}
-	ended := q.end(s) //nolint:contextcheck // the end has its own time
+	ended := q.end(s)
 	if ended == nil || err == nil {
 		return cmp.Or(err, ended)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 
 	"rbee/core"
@@ -73,8 +74,8 @@ func (h *holds) add(let func()) { h.let = append(h.let, let) }
 // returns when nothing of the link runs here any more.
 func (h *holds) drop() {
 	h.once.Do(func() {
-		for i := len(h.let) - 1; i >= 0; i-- {
-			h.let[i]()
+		for _, let := range slices.Backward(h.let) {
+			let()
 		}
 	})
 	h.run.Wait()

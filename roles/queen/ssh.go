@@ -71,7 +71,7 @@ func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunne
 }
 
 // dig connects to a node and makes the way back.
-func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel, error) { //nolint:contextcheck // the tunnel lives as long as the link, not the task
+func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel, error) {
 	t, err := f.login(ctx, at, say)
 	if err != nil {
 		return nil, err
