@@ -24,11 +24,14 @@ type running struct {
 	client *client.Client
 }
 
+// noGrace lets what a killed queen leaves end at once: no test brings her back.
+const noGrace = "RBEE_LIMITS_EOF_GRACE=0s"
+
 // queen starts one at a free port.
 func (w *world) queen(env []string, args ...string) running {
 	w.t.Helper()
 	port := freePort(w.t)
-	q := running{run: w.startEnv(env, "queen-rbee", append([]string{"daemon", "--listen", fmt.Sprintf("127.0.0.1:%d", port)}, args...)...)}
+	q := running{run: w.startEnv(append([]string{noGrace}, env...), "queen-rbee", append([]string{"daemon", "--listen", fmt.Sprintf("127.0.0.1:%d", port)}, args...)...)}
 	w.healthy(port)
 	q.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	q.client = client.New(q.url, client.Options{})
@@ -241,6 +244,21 @@ func TestDrainEnds(t *testing.T) {
 	w := newWorld(t)
 	q := w.queen([]string{"RBEE_LIMITS_DRAIN=100ms"})
 	task := q.begin(q.imported(bigModel(t, 2)), 2000)
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	if err := <-task; !errors.Is(err, core.ShuttingDown) {
+		t.Errorf("the answer under way: %v", err)
+	}
+	q.expect(143)
+}
+
+// A second signal ends the drain, and not the queen's orderly end: her hive would
+// wait for her return otherwise.
+func TestSecondSignal(t *testing.T) {
+	w := newWorld(t)
+	q := w.queen([]string{"RBEE_LIMITS_DRAIN=10m", "RBEE_LIMITS_EOF_GRACE=10m"})
+	task := q.begin(q.imported(bigModel(t, 2)), 2000)
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	w.until("new work is refused", func() bool { return q.post(nil).code() == core.ShuttingDown })
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	if err := <-task; !errors.Is(err, core.ShuttingDown) {
 		t.Errorf("the answer under way: %v", err)

@@ -29,7 +29,7 @@ func (w *world) node() node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0", n.home, bin, worldMark, w.mark)
+	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, bin, worldMark, w.mark, noGrace)
 	s := sshdtest.Start(w.t, "SetEnv "+env)
 	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + s.Config() + " \"$@\"\n" // ssh asks passwd for its home, not HOME
 	for _, err := range []error{

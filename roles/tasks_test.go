@@ -185,7 +185,7 @@ func TestCancel(t *testing.T) {
 func TestInterruptCancels(t *testing.T) {
 	need(t, 8080)
 	w := newWorld(t)
-	q := running{run: w.start("queen-rbee", "daemon"), url: "http://127.0.0.1:8080"}
+	q := running{run: w.startEnv([]string{noGrace}, "queen-rbee", "daemon"), url: "http://127.0.0.1:8080"}
 	w.healthy(8080)
 	r := w.start("rbee", "infer", "--model", bigModel(t, 2), "--temperature", "0", "a b c")
 	r.speak()

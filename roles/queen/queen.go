@@ -18,6 +18,7 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/config"
+	"rbee/core/lease"
 	"rbee/core/machine"
 	"rbee/core/secure"
 	"rbee/core/serve"
@@ -60,13 +61,15 @@ type queen struct {
 	files  imported
 	hashes hashes
 	queue  queue
-	report io.Writer // where an ephemeral queen says what she ended
+	hurry  <-chan struct{} // closed by the second signal
+	report io.Writer       // where an ephemeral queen says what she ended
 
 	operator string   // the token of this user's own daemons; empty: none
 	hiveArgs []string // of hives that we start
 }
 
 func daemon(c *cli.Context) error {
+	hurry := lease.Again()
 	if err := useConfig(c); err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func daemon(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	q.port = cmdline.Port(ln)
+	q.port, q.hurry = cmdline.Port(ln), hurry
 	d.Hosts = append(d.Hosts, machine.Hostname())
 	d.Log.Info("queen up", "port", q.port, "mode", string(d.Mode), "version", core.Version)
 	// Tasks, hives and the server outlive the first signal by the time of the orderly end.
@@ -149,7 +152,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 // the queen answers.
 func (q *queen) end() {
 	if q.d.Mode == core.Persistent {
-		q.tasks.drain(q.d.Settings.Limits.Drain)
+		q.tasks.drain(q.d.Settings.Limits.Drain, q.hurry)
 	}
 	q.tasks.endAll(errEnding)
 	say := json.NewEncoder(q.report)

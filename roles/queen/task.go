@@ -260,13 +260,14 @@ func (ts *tasks) refuse(why error) {
 	ts.ended = cmp.Or[error](ts.ended, why)
 }
 
-// drain takes no new tasks and gives the running ones some time.
-func (ts *tasks) drain(most time.Duration) {
+// drain takes no new tasks and gives the running ones some time, unless hurry is closed.
+func (ts *tasks) drain(most time.Duration, hurry <-chan struct{}) {
 	ts.refuse(errEnding)
 	done := make(chan struct{})
 	go func() { ts.running.Wait(); close(done) }() // ends at the latest with endAll
 	select {
 	case <-done:
+	case <-hurry:
 	case <-time.After(most):
 	}
 }
