@@ -215,12 +215,9 @@ func (a *answer) closing(reason api.StopReason, r *inference.Result) *api.End {
 		TokensOut: r.AnswerTokens, DecodeTimeMS: r.Decode.Milliseconds(), StopReason: reason, StopSequenceMatched: r.Stop,
 		Usage: api.Usage{PromptTokens: r.PromptTokens, CompletionTokens: r.AnswerTokens},
 		Receipt: api.Receipt{
-			Quant: info.Quantization, Engine: a.s.opts.engine, Node: a.s.opts.node,
+			ModelSHA256: a.s.hash(), Quant: info.Quantization, Engine: a.s.opts.engine, Node: a.s.opts.node,
 			Device: cmp.Or(info.Device, "cpu"), KernelClass: info.Class, Seed: a.request.Sample.Seed,
 		},
-	}
-	if a.s.opts.sha != "" {
-		end.Receipt.ModelSHA256 = &a.s.opts.sha
 	}
 	return end
 }
