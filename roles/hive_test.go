@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -285,4 +286,22 @@ func TestWorkerPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expect(143)
+}
+
+// A full disk is no reader who left.
+func TestFullDisk(t *testing.T) {
+	w := newWorld(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var says bytes.Buffer
+	cmd := exec.Cmd{Path: exe, Args: []string{"rbee", "worker", "run", "--prompt", "The hive", "--max-tokens", "3"}, Env: w.env(), Stdout: full, Stderr: &says}
+	if err := cmd.Run(); err == nil || !strings.Contains(says.String(), "no space left") {
+		t.Errorf("on a full disk: %v, %s", err, says.String())
+	}
 }

@@ -102,6 +102,9 @@ func readOptions(c *cli.Context) (options, error) {
 	if o.threads <= 0 {
 		o.threads = machine.UsableCores()
 	}
+	if o.threads > mostThreads {
+		return o, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--threads %d: want 0 to %d", o.threads, mostThreads)}
+	}
 	if o.ctx < 0 || o.slots < 1 {
 		return o, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--ctx %d --slots %d: want a context from 0 and slots from 1 on", o.ctx, o.slots)}
 	}
