@@ -165,7 +165,7 @@ func (o Options) answerError(err error, c echo.Context) {
 	if o.OwnErrors != nil && o.OwnErrors(c, err) {
 		return
 	}
-	if werr := c.JSON(kind.Status(), api.NewEnvelope(hide(err, kind), Correlation(c))); werr != nil && o.Log != nil {
+	if werr := c.JSON(kind.Status(), api.NewEnvelope(core.Public(err), Correlation(c))); werr != nil && o.Log != nil {
 		o.Log.Debug("answer", "error", werr.Error())
 	}
 }
@@ -179,13 +179,4 @@ func ownFault(err *echo.HTTPError, r *http.Request) error {
 		return &core.Fault{Kind: core.NotAllowed, What: fmt.Sprintf("%s does not take %s", r.URL.Path, r.Method)}
 	}
 	return &core.Fault{Kind: core.Invalid, What: strings.ToLower(fmt.Sprint(err.Message))}
-}
-
-// hide keeps the details of our own faults in the log: the caller can do nothing
-// with them, and they may name what is not theirs.
-func hide(err error, kind core.Kind) error {
-	if _, ok := errors.AsType[*core.Fault](err); ok || kind != core.Internal {
-		return err
-	}
-	return &core.Fault{Kind: core.Internal, What: "internal error", Cause: err}
 }
