@@ -24,8 +24,10 @@ func (r *SpawnRequest) Validate() error {
 		name    string
 		n, most int
 	}{
-		{"context_length", r.ContextLength, maxContext}, {"slots", r.Slots, maxSlots},
-		{"threads", r.Threads, maxThreads}, {"device", r.Device, maxThreads},
+		{"context_length", r.ContextLength, maxContext},
+		{"slots", r.Slots, maxSlots},
+		{"threads", r.Threads, maxThreads},
+		{"device", r.Device, maxThreads},
 	} {
 		n := float64(f.n)
 		v.within(f.name, &n, 0, float64(f.most))

@@ -3,8 +3,6 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -46,7 +44,6 @@ func New(o Options) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = o.answerError
-	e.StdLogger = log.New(io.Discard, "", 0)
 	if o.Log != nil {
 		e.StdLogger = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	}
@@ -101,7 +98,7 @@ func (o Options) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			args = append(args, "code", string(core.KindOf(err)), "error", err.Error())
 		}
 		o.Log.Info("request", args...)
-		return nil
+		return nil //nolint:nilerr // it was answered above
 	}
 }
 

@@ -85,7 +85,7 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.nursery.running.Go(func() { h.watch(w) })
+	h.nursery.running.Go(func() { h.watch(w) }) //nolint:contextcheck // the worker outlives the call
 	h.d.Log.Info("worker started", "worker_id", string(w.id), "pid", w.child.Proc.PID, "port", w.port, "model", string(w.ref))
 	return w, nil
 }

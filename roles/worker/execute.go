@@ -133,10 +133,10 @@ func (a *answer) run(ctx context.Context) error {
 			alive.Go(func() { a.out.KeepAlive(ctx, 5*time.Second, func() string { return "working" }) })
 		}
 		if err != nil {
-			a.fail(err)
+			a.fail(err) //nolint:contextcheck // the receipt has its own time
 			return nil
 		}
-		if a.event(ev) != nil {
+		if a.event(ev) != nil { //nolint:contextcheck // as above
 			return nil // the reader is gone; leaving the loop ends the job
 		}
 	}
