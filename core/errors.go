@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -124,16 +123,6 @@ func (k Kind) ExitStatus() int {
 		return 2
 	}
 	return 1
-}
-
-// Kinds returns every kind, sorted.
-func Kinds() []Kind {
-	all := make([]Kind, 0, len(kinds))
-	for k := range kinds {
-		all = append(all, k)
-	}
-	slices.Sort(all)
-	return all
 }
 
 // KindOf returns the Kind in err's tree, or Internal when there is none.

@@ -118,11 +118,12 @@ var byName = map[string]string{
 func spellOut(argv []string) []string {
 	name := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
 	args := slices.Clone(argv[1:])
-	if role, ok := byName[name]; ok {
-		return append([]string{"rbee", role}, args...)
-	}
 	if len(args) > 0 && (args[0] == "--version" || args[0] == "-v") {
 		args[0] = "version"
+		return append([]string{"rbee"}, args...)
+	}
+	if role, ok := byName[name]; ok {
+		return append([]string{"rbee", role}, args...)
 	}
 	return append([]string{"rbee"}, args...)
 }

@@ -114,3 +114,11 @@ func locate(object map[string]json.RawMessage, path string) (key, field string) 
 	}
 	return "", ""
 }
+
+// Accepted answers 202 at once, and whole: what follows may end the process.
+func Accepted(c echo.Context) {
+	w := c.Response()
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusAccepted)
+	w.Flush()
+}

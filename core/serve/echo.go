@@ -3,8 +3,6 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -46,7 +44,6 @@ func New(o Options) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = o.answerError
-	e.StdLogger = log.New(io.Discard, "", 0)
 	if o.Log != nil {
 		e.StdLogger = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	}
@@ -101,7 +98,7 @@ func (o Options) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			args = append(args, "code", string(core.KindOf(err)), "error", err.Error())
 		}
 		o.Log.Info("request", args...)
-		return nil
+		return nil //nolint:nilerr // it was answered above
 	}
 }
 
@@ -165,7 +162,7 @@ func (o Options) answerError(err error, c echo.Context) {
 	if o.OwnErrors != nil && o.OwnErrors(c, err) {
 		return
 	}
-	if werr := c.JSON(kind.Status(), api.NewEnvelope(hide(err, kind), Correlation(c))); werr != nil && o.Log != nil {
+	if werr := c.JSON(kind.Status(), api.NewEnvelope(core.Public(err), Correlation(c))); werr != nil && o.Log != nil {
 		o.Log.Debug("answer", "error", werr.Error())
 	}
 }
@@ -179,13 +176,4 @@ func ownFault(err *echo.HTTPError, r *http.Request) error {
 		return &core.Fault{Kind: core.NotAllowed, What: fmt.Sprintf("%s does not take %s", r.URL.Path, r.Method)}
 	}
 	return &core.Fault{Kind: core.Invalid, What: strings.ToLower(fmt.Sprint(err.Message))}
-}
-
-// hide keeps the details of our own faults in the log: the caller can do nothing
-// with them, and they may name what is not theirs.
-func hide(err error, kind core.Kind) error {
-	if _, ok := errors.AsType[*core.Fault](err); ok || kind != core.Internal {
-		return err
-	}
-	return &core.Fault{Kind: core.Internal, What: "internal error", Cause: err}
 }

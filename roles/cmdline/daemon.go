@@ -55,6 +55,12 @@ type Daemon struct {
 	end  context.CancelCauseFunc
 	stop func()
 	dog  *lease.Watchdog
+
+	lease    *lease.Lease
+	held     context.Context // what it says
+	leased   bool            // somebody started us under it
+	again    <-chan struct{} // closed by the second signal
+	stopping time.Duration   // how long the orderly end may take
 }
 
 // Begin makes this process a daemon of the given name, which ps shows. stop is
@@ -65,7 +71,7 @@ func Begin(c *cli.Context, role, name string, stop func(config.Limits) time.Dura
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{Role: role, Settings: s, Mode: core.Persistent, Instance: secure.RandomID(), Hosts: c.StringSlice("allowed-host")}
+	d := &Daemon{Role: role, Settings: s, again: lease.Again(), stopping: stop(s.Limits), Mode: core.Persistent, Instance: secure.RandomID(), Hosts: c.StringSlice("allowed-host")}
 	_ = lease.SetName(name) // cosmetic
 	d.LogTo = lease.NewLog(1000)
 	if d.Log, err = logs.New(d.LogTo, c.String("log-level"), c.String("log-format")); err != nil {
@@ -79,24 +85,31 @@ func Begin(c *cli.Context, role, name string, stop func(config.Limits) time.Dura
 		return nil, &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
 	}
 	go d.LogTo.Run(os.Stderr) // for as long as the process lives
-	l := lease.New(d.terms(stop(s.Limits)), d.dog)
-	held, giveUp := l.Held(c.Context, carrier)
-	d.Ctx, d.end = context.WithCancelCause(held)
-	d.stop = giveUp
-	if carrier != nil {
-		d.Mode = core.Ephemeral
-		if d.Boot, err = l.Boot(held); err != nil {
-			return nil, err
+	d.lease, d.leased = lease.New(d.terms(), d.dog), carrier != nil
+	d.held, d.stop = d.lease.Held(c.Context, carrier)
+	d.Ctx, d.end = context.WithCancelCause(d.held)
+	if err := d.boot(c); err != nil {
+		return nil, cmp.Or(err, d.Finish())
+	}
+	return d, nil
+}
+
+// boot takes what the lease says, and the token.
+func (d *Daemon) boot(c *cli.Context) (err error) {
+	if d.leased {
+		if d.Boot, err = d.lease.Boot(d.held); err != nil {
+			return err
 		}
+		d.Mode = cmp.Or(d.Boot.Mode, core.Ephemeral)
 		d.Instance = cmp.Or(d.Boot.Instance, d.Instance)
 	}
-	return d, d.readToken(c)
+	return d.readToken(c)
 }
 
 // terms are those of this daemon's lease.
-func (d *Daemon) terms(end time.Duration) lease.Terms {
+func (d *Daemon) terms() lease.Terms {
 	l := d.Settings.Limits
-	return lease.Terms{Beat: l.Beat, BeatLost: l.BeatLost, End: end + time.Second}
+	return lease.Terms{Beat: l.Beat, BeatLost: l.BeatLost, EOFGrace: l.EOFGrace, End: d.stopping + time.Second}
 }
 
 func (d *Daemon) readToken(c *cli.Context) error {
@@ -124,10 +137,15 @@ func (d *Daemon) Finish() error {
 
 // Listen returns the listener of --listen. A daemon without a token listens on
 // loopback only.
-func (d *Daemon) Listen(c *cli.Context) (net.Listener, error) {
-	addr := c.String("listen")
+func (d *Daemon) Listen(c *cli.Context) (net.Listener, error) { return d.ListenAt(c.String("listen")) }
+
+// ListenAt is Listen for an address.
+func (d *Daemon) ListenAt(addr string) (net.Listener, error) {
 	if len(addr) > 3 && addr[:3] == "fd:" {
 		return lease.ListenFD(addr)
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--listen %s: want HOST:PORT", addr), Try: "--listen 127.0.0.1:PORT", Cause: err}
 	}
 	if d.Token == "" && !loopback(addr) {
 		return nil, &core.Fault{

@@ -20,7 +20,6 @@ import (
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
-	"rbee/core/serve"
 	"rbee/roles/cmdline"
 )
 
@@ -38,7 +37,7 @@ func Command() *cli.Command {
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
 			{
 				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
-				Flags: []cli.Flag{&cli.IntFlag{Name: "pid", Required: true}, &cli.Uint64Flag{Name: "started", Required: true}},
+				Flags: []cli.Flag{&cli.IntFlag{Name: "pid"}, &cli.Uint64Flag{Name: "started"}},
 			},
 		},
 	}
@@ -60,39 +59,39 @@ type hive struct {
 	catalog *catalog.Catalog
 	dirs    []string
 	idle    time.Duration
-	workers workers
-	leases  leases
-	hashes  chan catalog.Model
+	nursery nursery
+	hashes  hashes
+
+	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
+	over context.CancelFunc
 }
 
 func daemon(c *cli.Context) error {
-	d, err := cmdline.Begin(c, "hive", "rbee-hive", config.Limits.HiveStop)
-	if err != nil {
-		return err
-	}
+	return cmdline.Run(c, "hive", "rbee-hive", config.Limits.HiveStop, func(d *cmdline.Daemon) error { return serveHive(c, d) })
+}
+
+func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 	h, ln, err := newHive(c, d)
 	if err != nil {
 		return err
 	}
+	defer h.over()
 	if err := h.sayUp(c, ln); err != nil {
-		return errors.Join(err, h.catalog.Close())
+		return errors.Join(err, ln.Close(), h.catalog.Close())
 	}
 	d.Log.Info("hive up", "url", h.url, "node", string(h.node), "mode", string(d.Mode), "version", core.Version)
-	err = serve.Group(d.Ctx,
-		func(ctx context.Context) error { return serve.HTTP(ctx, ln, h.routes(), 2*time.Second) },
-		h.supervise, h.hashAll, h.stopIdle,
-	)
-	err = errors.Join(err, h.catalog.Close())
+	err = d.Serve(ln, h.routes(), cmdline.Phases{
+		Run:   []func(context.Context) error{h.hashAll, h.stopIdle},
+		Drain: h.drain, End: h.end,
+	})
 	d.Log.Info("hive ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
-	if cause := d.Finish(); err == nil {
-		err = cause
-	}
-	return err
+	return errors.Join(err, h.catalog.Close())
 }
 
 // newHive binds the port and opens the catalog.
 func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
-	h := &hive{d: d, node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...), hashes: make(chan catalog.Model, 256)}
+	h := &hive{d: d, node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)
 	}
@@ -152,6 +151,9 @@ func capabilities(p config.Paths) api.Capabilities {
 
 // stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.
 func stop(c *cli.Context) error {
+	if !c.IsSet("pid") || !c.IsSet("started") {
+		return &core.Fault{Kind: core.Invalid, What: "want --pid and --started", Try: "rbee hive stop --help"}
+	}
 	p := lease.Proc{PID: c.Int("pid"), Started: c.Uint64("started")}
 	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
 		return err

@@ -1,7 +1,9 @@
 package hive
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,6 +26,7 @@ type provisioned struct {
 	ref    core.ModelRef
 	path   string // or "embedded"
 	sha256 string // empty: not known yet
+	needs  int64  // bytes of memory; 0: not known
 }
 
 // provision finds the model of a spawn and checks that it fits into memory.
@@ -41,10 +44,11 @@ func (h *hive) provision(ctx context.Context, r api.SpawnRequest) (provisioned, 
 	if err != nil {
 		return provisioned{}, err
 	}
-	if err := fits(m.Path, r); err != nil {
+	n, err := needs(m.Path, r.ContextLength, cmp.Or(r.Slots, defaultSlots))
+	if err != nil && !errors.Is(err, errUnknown) {
 		return provisioned{}, err
 	}
-	return provisioned{ref, m.Path, m.SHA256}, h.catalog.Used(ctx, ref)
+	return provisioned{ref, m.Path, m.SHA256, n.Total()}, h.catalog.Used(ctx, ref)
 }
 
 // inDirs tells whether a file lies in one of the model directories.
@@ -57,16 +61,14 @@ func (h *hive) inDirs(path string) bool {
 	return false
 }
 
-// fits compares what the model needs with the memory that is free.
-func fits(path string, r api.SpawnRequest) error {
-	n, err := needs(path, r.ContextLength, max(r.Slots, 1))
-	if err != nil {
-		return err
-	}
-	if free := machine.ReadMemory().Available; free > 0 && n.Total() > free {
+// room compares what a model needs with the memory that is free and promised to
+// nobody.
+func room(need, promised int64) error {
+	available := machine.ReadMemory().Available
+	if free := max(available-promised, 0); available > 0 && need > free {
 		return &core.Fault{
-			Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", n.Total()>>20, free>>20),
-			Facts: []core.Fact{core.Number("required_bytes", n.Total()), core.Number("available_bytes", free)},
+			Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", need>>20, free>>20),
+			Facts: []core.Fact{core.Number("required_bytes", need), core.Number("available_bytes", free)},
 			Try:   "give a smaller --ctx, or a smaller model",
 		}
 	}
@@ -75,6 +77,13 @@ func fits(path string, r api.SpawnRequest) error {
 
 // defaultContext is the context of a worker that nobody gave one.
 const defaultContext = 8192
+
+// defaultSlots are the answers at once of a worker whose caller did not say.
+const defaultSlots = 4
+
+// errUnknown says that a model's header does not tell what it needs: it is of an
+// architecture of which only the engine can say whether it is supported.
+var errUnknown = &core.Fault{Kind: core.Unsupported, What: "the file does not say what the model needs", Try: "rbee worker inspect shows what the file says"}
 
 func needs(path string, context, slots int) (gguf.Needs, error) {
 	f, err := gguf.Open(path)
@@ -90,37 +99,9 @@ func needs(path string, context, slots int) (gguf.Needs, error) {
 	}
 	n, err := f.Needs(context, slots)
 	if err != nil {
-		// The worker reads the same header and says what is wrong with it, or that
-		// it is of an architecture which it does not know.
-		return gguf.Needs{}, nil // see above
+		return gguf.Needs{}, errUnknown
 	}
 	return n, nil
-}
-
-// importFile registers a file and has it hashed.
-func (h *hive) importFile(ctx context.Context, path string) (catalog.Model, error) {
-	m, err := h.catalog.Import(ctx, path)
-	if err == nil && m.SHA256 == "" {
-		select {
-		case h.hashes <- m:
-		default: // so many are waiting that this one waits for its next use
-		}
-	}
-	return m, err
-}
-
-// hashAll hashes imported files, one after the other.
-func (h *hive) hashAll(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case m := <-h.hashes:
-			if _, err := h.catalog.Hash(ctx, m); err != nil && ctx.Err() == nil {
-				h.d.Log.Warn("hash", "model", string(m.Ref), "error", err.Error())
-			}
-		}
-	}
 }
 
 func wire(m catalog.Model) api.Model {
@@ -159,7 +140,7 @@ func (h *hive) removeModel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range h.workers.all(nil) {
+	for _, w := range h.nursery.all("") {
 		if state, _ := w.get(); w.ref == ref && state != api.Failed {
 			return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %s is in use by worker %s", ref, w.id)}
 		}

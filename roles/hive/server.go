@@ -14,7 +14,7 @@ import (
 func (h *hive) routes() *echo.Echo {
 	e := serve.New(serve.Options{
 		Health: api.Health{Role: "hive", Mode: h.d.Mode, Version: core.Version, Instance: h.d.Instance},
-		Token:  h.d.Token, Hosts: h.d.Hosts, Log: h.d.Log, Unbounded: []string{"/v1/blobs/", "/v1/leases/"},
+		Token:  h.d.Token, Hosts: h.d.Hosts, Log: h.d.Log, Admit: h.admit, Unbounded: []string{"/v1/blobs/", "/v1/leases/"},
 	})
 	e.POST("/v1/workers/spawn", h.postSpawn)
 	e.GET("/v1/workers/list", h.listWorkers)
@@ -38,6 +38,9 @@ func (h *hive) postSpawn(c echo.Context) error {
 	if err := serve.Body(c, &r); err != nil {
 		return err
 	}
+	if only := leaseOf(c); only != "" {
+		r.LeaseID = only
+	}
 	w, err := h.spawn(c.Request().Context(), r)
 	if err != nil {
 		return err
@@ -46,17 +49,9 @@ func (h *hive) postSpawn(c echo.Context) error {
 	return c.JSON(http.StatusAccepted, api.Spawned{WorkerID: w.id, URL: v.URL, State: v.State})
 }
 
-func (h *hive) listWorkers(c echo.Context) error {
-	out := api.Workers{Workers: []api.Worker{}}
-	for _, w := range h.workers.all(nil) {
-		out.Workers = append(out.Workers, h.view(c.Request().Context(), w))
-	}
-	return c.JSON(http.StatusOK, out)
-}
-
 // deleteWorker ends a worker; one that is not there has ended.
 func (h *hive) deleteWorker(c echo.Context) error {
-	if w, err := h.workers.find(core.WorkerID(c.Param("id"))); err == nil {
+	if w, err := h.named(c, core.WorkerID(c.Param("id"))); err == nil {
 		h.stopWorker(c.Request().Context(), w)
 	}
 	return c.NoContent(http.StatusNoContent)
@@ -68,18 +63,21 @@ func (h *hive) workerReady(c echo.Context) error {
 	if err := serve.Body(c, &r); err != nil {
 		return err
 	}
-	if err := h.ready(r); err != nil {
+	w, err := h.named(c, r.WorkerID)
+	if err != nil {
 		return err
 	}
+	h.ready(w, r)
 	return c.JSON(http.StatusOK, api.Message{Message: "worker " + string(r.WorkerID) + " is ready"})
 }
 
 // shutdown answers before the end begins, so that the answer arrives.
 func (h *hive) shutdown(c echo.Context) error {
-	w := c.Response()
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(http.StatusAccepted)
-	w.Flush()
+	var r api.ShutdownRequest
+	if _, err := serve.OptionalBody(c, &r); err != nil {
+		return err
+	}
+	serve.Accepted(c)
 	h.d.End(cmdline.ErrAsked)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +29,8 @@ type worker struct {
 	device   int
 	port     int
 	leaseID  string
+	node     core.NodeName // as the queen calls it
+	needs    int64         // bytes of memory, 0: not known
 	token    string
 	queenURL string
 	started  time.Time
@@ -56,80 +57,17 @@ func (w *worker) become(s api.WorkerState, why string) {
 	}
 }
 
-// workers are the hive's children.
-type workers struct {
-	mu      sync.Mutex // guards all
-	by      map[core.WorkerID]*worker
-	closed  bool
-	running sync.WaitGroup // of the watchers and callbacks
-}
-
-// add registers a worker and its watcher; it fails when the hive is ending.
-func (ws *workers) add(w *worker, watch func(*worker)) error {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.closed {
-		return errEnding
-	}
-	if _, twice := ws.by[w.id]; twice {
-		return &core.Fault{Kind: core.WorkerRegistered, What: fmt.Sprintf("worker %s is here already", w.id)}
-	}
-	if ws.by == nil {
-		ws.by = map[core.WorkerID]*worker{}
-	}
-	ws.by[w.id] = w
-	ws.running.Go(func() { watch(w) })
-	return nil
-}
-
-var errEnding = &core.Fault{Kind: core.ShuttingDown, What: "the hive is ending"}
-
-func (ws *workers) find(id core.WorkerID) (*worker, error) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if w, ok := ws.by[id]; ok {
-		return w, nil
-	}
-	return nil, &core.Fault{Kind: core.WorkerNotFound, What: fmt.Sprintf("worker %s is not of this hive", id)}
-}
-
-func (ws *workers) remove(id core.WorkerID) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	delete(ws.by, id)
-}
-
-// all returns the workers that match, by id.
-func (ws *workers) all(match func(*worker) bool) (list []*worker) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for _, w := range ws.by {
-		if match == nil || match(w) {
-			list = append(list, w)
-		}
-	}
-	slices.SortFunc(list, func(a, b *worker) int { return cmp.Compare(a.id, b.id) })
-	return list
-}
-
-// close lets no more workers in.
-func (ws *workers) close() {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	ws.closed = true
-}
-
 // spawn starts a worker. It is loading when spawn returns.
 func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
 	w := &worker{
-		id: r.WorkerID, backend: cmp.Or(r.Backend, core.CPU), device: r.Device, leaseID: r.LeaseID,
+		id: r.WorkerID, node: h.node, backend: cmp.Or(r.Backend, core.CPU), device: r.Device, leaseID: r.LeaseID,
 		token: h.d.Token, queenURL: cmp.Or(r.QueenURL, h.d.Boot.QueenURL), started: time.Now(), state: api.Loading,
 	}
 	if w.id == "" {
 		w.id = core.WorkerID("w-" + secure.RandomID()[:8])
-	}
-	if err := core.CheckID("worker_id", string(w.id)); err != nil {
-		return nil, err
 	}
 	if w.backend != core.CPU {
 		return nil, &core.Fault{Kind: core.BackendUnavailable, What: fmt.Sprintf("backend %q is not in this build, only cpu", w.backend), Try: "leave --backend out"}
@@ -142,19 +80,23 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.ref = m.ref
-	return w, h.start(ctx, w, r, m, run)
+	w.ref, w.needs = m.ref, m.needs
+	err = h.nursery.spawn(w, func(promised int64) error { return room(m.needs, promised) }, func() error { return h.start(ctx, w, r, m, run) })
+	if err != nil {
+		return nil, err
+	}
+	h.nursery.running.Go(func() { h.watch(w) }) //nolint:contextcheck // the worker outlives the call
+	h.d.Log.Info("worker started", "worker_id", string(w.id), "pid", w.child.Proc.PID, "port", w.port, "model", string(w.ref))
+	return w, nil
 }
 
 // underLease gives a worker of a lease the lease's token, queen and mark.
 func (h *hive) underLease(w *worker) (run string, err error) {
-	if w.leaseID == "" {
-		return h.d.Instance, nil
+	boot, err := h.nursery.lease(w.leaseID)
+	if err != nil {
+		return "", err
 	}
-	boot, ok := h.leases.get(w.leaseID)
-	if !ok {
-		return "", &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("lease %s is not held here", w.leaseID)}
-	}
+	w.node = cmp.Or(core.NodeName(boot.Node), w.node)
 	w.token = cmp.Or(boot.Token, w.token)
 	w.queenURL = cmp.Or(boot.QueenURL, w.queenURL)
 	return cmp.Or(boot.Instance, h.d.Instance), nil
@@ -170,24 +112,19 @@ func (h *hive) start(ctx context.Context, w *worker, r api.SpawnRequest, m provi
 	w.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", w.port), client.Options{Token: w.token})
 	args := []string{
 		"serve", "--model", m.path, "--model-ref", string(m.ref), "--backend", string(w.backend), "--device", fmt.Sprint(w.device),
-		"--hive", h.url, "--worker-id", string(w.id), "--node", string(h.node),
-		"--ctx", fmt.Sprint(r.ContextLength), "--slots", fmt.Sprint(max(r.Slots, 1)), "--threads", fmt.Sprint(r.Threads),
+		"--hive", h.url, "--worker-id", string(w.id), "--node", string(w.node),
+		"--ctx", fmt.Sprint(r.ContextLength), "--slots", fmt.Sprint(cmp.Or(r.Slots, defaultSlots)), "--threads", fmt.Sprint(r.Threads),
 	}
 	if m.sha256 != "" {
 		args = append(args, "--model-sha256", m.sha256)
 	}
 	w.child, err = lease.Start(lease.Spec{
 		Name: "llm-worker-rbee", Args: args, Run: run, Listener: ln, Log: h.d.LogTo,
-		Boot: lease.Boot{Token: w.token, Node: string(h.node), Instance: run},
+		Boot: lease.Boot{Token: w.token, Node: string(w.node), Instance: run, Mode: core.Ephemeral},
 	})
 	if err != nil {
 		return &core.Fault{Kind: core.WorkerCrashed, What: err.Error(), Cause: err}
 	}
-	if err := h.workers.add(w, h.watch); err != nil {
-		w.child.Stop(context.WithoutCancel(ctx), nil, h.grace())
-		return err
-	}
-	h.d.Log.Info("worker started", "worker_id", string(w.id), "pid", w.child.Proc.PID, "port", w.port, "model", string(w.ref))
 	return nil
 }
 
@@ -202,10 +139,13 @@ const failedKept = time.Minute
 // watch waits for a worker's end. One that nobody asked for is a failure, whose
 // last words are kept for a while.
 func (h *hive) watch(w *worker) {
+	ctx, loaded := context.WithCancel(h.life)
+	h.nursery.running.Go(func() { h.follow(ctx, w) })
 	<-w.child.Done()
+	loaded()
 	w.client.Close()
 	if state, _ := w.get(); state == api.Stopping {
-		h.workers.remove(w.id)
+		h.nursery.remove(w.id)
 		return
 	}
 	why := "exit status 0"
@@ -216,62 +156,52 @@ func (h *hive) watch(w *worker) {
 	h.d.Log.Warn("worker failed", "worker_id", string(w.id), "error", why)
 	select {
 	case <-time.After(failedKept):
-	case <-h.d.Ctx.Done():
+	case <-h.life.Done():
 	}
-	h.workers.remove(w.id)
+	h.nursery.remove(w.id)
 }
 
-// stopWorker ends a worker in order.
-func (h *hive) stopWorker(ctx context.Context, w *worker) {
-	w.become(api.Stopping, "")
-	step := w.child.Stop(ctx, w.client.Shutdown, h.grace())
-	h.d.Log.Info("worker ended", "worker_id", string(w.id), "step", string(step))
-}
-
-// stopAll ends workers, all at once.
-func (h *hive) stopAll(ctx context.Context, list []*worker) {
-	var all sync.WaitGroup
-	for _, w := range list {
-		all.Go(func() { h.stopWorker(ctx, w) })
-	}
-	all.Wait()
-}
-
-// supervise waits for the hive's end and then ends every worker.
-func (h *hive) supervise(ctx context.Context) error {
-	<-ctx.Done()
-	h.workers.close()
-	h.stopAll(context.WithoutCancel(ctx), h.workers.all(nil))
-	h.workers.running.Wait()
-	return nil
-}
-
-// stopIdle ends workers that nobody has used for a while.
-func (h *hive) stopIdle(ctx context.Context) error {
-	tick := time.NewTicker(max(min(h.idle/4, 15*time.Second), 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		for _, w := range h.workers.all(nil) {
-			v := h.view(ctx, w)
-			if h.idle > 0 && v.State == api.Idle && time.Since(v.LastActivity) > h.idle {
-				h.d.Log.Info("worker is idle", "worker_id", string(w.id))
-				h.stopWorker(ctx, w)
-			}
+// follow watches a load to its end. What the worker says of a failure stands,
+// whatever its exit says later.
+func (h *hive) follow(ctx context.Context, w *worker) {
+	up, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.AfterFunc(h.d.Settings.Limits.WorkerUp, cancel)
+	defer late.Stop()
+	for stage, err := range w.client.Progress(up) {
+		late.Stop()
+		if err == nil && stage != nil && stage.Stage == "failed" {
+			w.become(api.Failed, stage.Error)
 		}
 	}
+	if up.Err() != nil && ctx.Err() == nil {
+		w.become(api.Failed, fmt.Sprintf("it did not come up in %v", h.d.Settings.Limits.WorkerUp))
+		w.child.Stop(context.WithoutCancel(ctx), nil, h.grace())
+	}
+}
+
+// promised is the memory that a worker which loads will still take.
+func (w *worker) promised() int64 {
+	if state, _ := w.get(); state != api.Loading {
+		return 0
+	}
+	return max(w.needs-machine.RSS(w.child.Proc.PID), 0)
 }
 
 // view is a worker as lists show it; a loaded one is asked.
 func (h *hive) view(ctx context.Context, w *worker) api.Worker {
 	state, why := w.get()
 	v := api.Worker{
-		ID: w.id, URL: fmt.Sprintf("http://%s:%d", h.node, w.port), ModelRef: w.ref, Backend: w.backend, Device: w.device,
+		ID: w.id, URL: fmt.Sprintf("http://%s:%d", w.node, w.port), ModelRef: w.ref, Backend: w.backend, Device: w.device,
 		State: state, PID: w.child.Proc.PID, MemoryBytes: machine.RSS(w.child.Proc.PID), StartedAt: w.started.UTC(), LastActivity: w.started.UTC(), Error: why,
+	}
+	select {
+	case <-w.child.Exited():
+		if state == api.Loading || state == api.Idle { // its last words are on their way
+			v.State = api.Failed
+		}
+		return v
+	default:
 	}
 	if state != api.Idle {
 		return v
@@ -285,30 +215,36 @@ func (h *hive) view(ctx context.Context, w *worker) api.Worker {
 	return v
 }
 
-// ready takes a worker's callback and passes it on to its queen.
-func (h *hive) ready(r api.WorkerReady) error {
-	w, err := h.workers.find(r.WorkerID)
-	if err != nil {
-		return err
+// views are the workers as lists show them, those of a lease only if one is given.
+func (h *hive) views(ctx context.Context, leaseID string) api.Workers {
+	all := h.nursery.all(leaseID)
+	out := api.Workers{Workers: make([]api.Worker, len(all))}
+	var asked sync.WaitGroup
+	for i, w := range all {
+		asked.Go(func() { out.Workers[i] = h.view(ctx, w) })
 	}
+	asked.Wait()
+	return out
+}
+
+// ready takes a worker's callback and passes it on to its queen.
+func (h *hive) ready(w *worker, r api.WorkerReady) {
 	w.become(api.Idle, "")
 	h.d.Log.Info("worker ready", "worker_id", string(w.id), "took_ms", time.Since(w.started).Milliseconds())
-	if w.queenURL == "" {
-		return nil
+	if w.queenURL != "" {
+		h.nursery.running.Go(func() { h.tellQueen(w, r) })
 	}
-	h.workers.running.Go(func() { h.tellQueen(w, r) })
-	return nil
 }
 
 // tellQueen calls the queen until she has heard, or the worker is gone.
 func (h *hive) tellQueen(w *worker, r api.WorkerReady) {
-	ctx, cancel := context.WithCancel(h.d.Ctx)
+	ctx, cancel := context.WithCancel(h.life)
 	defer cancel()
 	queen := client.New(w.queenURL, client.Options{Token: w.token})
 	defer queen.Close()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		call, done := context.WithTimeout(ctx, 10*time.Second)
-		err := queen.HiveWorkerReady(call, h.node, r)
+		err := queen.HiveWorkerReady(call, w.node, r)
 		done()
 		if err == nil {
 			return

@@ -133,10 +133,10 @@ func (a *answer) run(ctx context.Context) error {
 			alive.Go(func() { a.out.KeepAlive(ctx, 5*time.Second, func() string { return "working" }) })
 		}
 		if err != nil {
-			a.fail(err)
+			a.fail(err) //nolint:contextcheck // the receipt has its own time
 			return nil
 		}
-		if a.event(ev) != nil {
+		if a.event(ev) != nil { //nolint:contextcheck // as above
 			return nil // the reader is gone; leaving the loop ends the job
 		}
 	}
@@ -215,12 +215,9 @@ func (a *answer) closing(reason api.StopReason, r *inference.Result) *api.End {
 		TokensOut: r.AnswerTokens, DecodeTimeMS: r.Decode.Milliseconds(), StopReason: reason, StopSequenceMatched: r.Stop,
 		Usage: api.Usage{PromptTokens: r.PromptTokens, CompletionTokens: r.AnswerTokens},
 		Receipt: api.Receipt{
-			Quant: info.Quantization, Engine: a.s.opts.engine, Node: a.s.opts.node,
+			ModelSHA256: a.s.hash(), Quant: info.Quantization, Engine: a.s.opts.engine, Node: a.s.opts.node,
 			Device: cmp.Or(info.Device, "cpu"), KernelClass: info.Class, Seed: a.request.Sample.Seed,
 		},
-	}
-	if a.s.opts.sha != "" {
-		end.Receipt.ModelSHA256 = &a.s.opts.sha
 	}
 	return end
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,6 +56,9 @@ func (s *state) set(f func()) {
 // loadAndRun loads the model, says so, and runs it until ctx is done.
 func (s *server) loadAndRun(ctx context.Context) error {
 	began := time.Now()
+	s.sha.mu.Lock()
+	s.sha.loaded = stampOf(s.opts.model)
+	s.sha.mu.Unlock()
 	e, err := inference.Open(ctx, s.opts.model, inference.Options{
 		ContextLength: s.opts.ctx, Slots: s.opts.slots, Threads: s.opts.threads, Hardware: s.opts.cpu,
 	}, s.loaded)
@@ -67,6 +72,7 @@ func (s *server) loadAndRun(ctx context.Context) error {
 			s.state.err, s.state.stage.Stage = err, "failed"
 			s.state.stage.Code, s.state.stage.Error, s.state.stage.Try = f.Kind, f.What, f.Try
 		})
+		s.stayFailed(ctx)
 		return err
 	}
 	info := e.Info()
@@ -80,6 +86,18 @@ func (s *server) loadAndRun(ctx context.Context) error {
 	err = errors.Join(e.Run(ctx), e.Close())
 	call.Wait()
 	return err
+}
+
+// stayFailed keeps a failed worker of a hive for a while, so that whoever waits for
+// it can read why: its exit would tell less, and sometimes be seen first.
+func (s *server) stayFailed(ctx context.Context) {
+	if s.opts.hive == "" {
+		return
+	}
+	select {
+	case <-time.After(s.d.Settings.Limits.WorkerUp):
+	case <-ctx.Done():
+	}
 }
 
 func (s *server) loaded(p inference.Progress) {
@@ -97,11 +115,57 @@ func loadFault(model string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		f.Kind, f.What, f.Try = core.ModelNotFound, fmt.Sprintf("model file %s is not there", model), "check the path"
 	case errors.Is(err, inference.ErrUnsupported):
-		f.Kind = core.Unsupported
+		f.Kind, f.What = core.Unsupported, plain(err)
+		f.Try = "give a model of an architecture and of types that this version knows: rbee worker inspect shows a file's own"
 	case errors.Is(err, inference.ErrFormat):
 		f.Kind, f.Try = core.Invalid, "give a whole GGUF file; one that is cut off must be downloaded again"
 	}
 	return f
+}
+
+// plain is an error without the names of the engine's packages before it.
+func plain(err error) string {
+	text := err.Error()
+	for _, prefix := range []string{inference.ErrUnsupported.Error() + ": ", "model: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
+
+// hash is the hash of the model, nil while nobody knows it. It may have been
+// computed since the start: the hive is asked, as long as the file is the one that
+// was loaded.
+func (s *server) hash() *string {
+	s.sha.mu.Lock()
+	defer s.sha.mu.Unlock()
+	if s.opts.sha == "" && s.opts.hive != "" && s.sha.loaded != (stamp{}) && s.sha.loaded == stampOf(s.opts.model) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.d.Ctx), time.Second)
+		defer cancel()
+		hive := client.New(s.opts.hive, client.Options{Token: s.d.Token})
+		defer hive.Close()
+		list, _ := hive.Models(ctx) // a hive that does not answer knows nothing
+		for _, m := range list.Models {
+			if m.Ref == s.opts.ref && m.Path == s.opts.model {
+				s.opts.sha = m.SHA256
+			}
+		}
+	}
+	if s.opts.sha == "" {
+		return nil
+	}
+	sha := s.opts.sha
+	return &sha
+}
+
+// A stamp tells a file from what may lie at its path later.
+type stamp struct{ size, modified int64 }
+
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return stamp{info.Size(), info.ModTime().UnixNano()}
 }
 
 // callBack tells the hive that the worker is ready, until it has heard.

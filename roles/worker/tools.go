@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -62,6 +63,9 @@ func runModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRun(c); err != nil {
+		return err
+	}
 	threads := c.Int("threads")
 	if threads <= 0 {
 		threads = machine.UsableCores()
@@ -100,8 +104,35 @@ func runRequest(c *cli.Context) (inference.Request, error) {
 		}
 		q.Tokens = append(q.Tokens, int32(id))
 	}
+	if c.String("tokens") != "" && len(q.Tokens) == 0 {
+		return q, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--tokens %q holds no id", c.String("tokens"))}
+	}
 	return q, nil
 }
+
+// checkRun refuses what no run can be made of, all at once.
+func checkRun(c *cli.Context) error {
+	f := &core.Fault{Kind: core.Invalid}
+	bad := func(flag string, wrong bool, want string) {
+		if wrong {
+			f.Facts = append(f.Facts, core.Text(flag, "want "+want))
+		}
+	}
+	temperature := c.Float64("temperature")
+	bad("--temperature", !(temperature >= 0 && temperature <= 2), "0 to 2")
+	bad("--max-tokens", c.Int("max-tokens") < 0, "0 or more")
+	bad("--ctx", c.Int("ctx") < 0, "0 or more")
+	bad("--threads", c.Int("threads") < 0 || c.Int("threads") > mostThreads, fmt.Sprintf("0 to %d", mostThreads))
+	bad("--top-logits", c.Int("top-logits") < 0, "0 or more")
+	if len(f.Facts) == 0 {
+		return nil
+	}
+	f.What = f.Facts[0].Name + ": " + f.Facts[0].Value
+	return f
+}
+
+// mostThreads is more than any machine has use for.
+const mostThreads = 1024
 
 func printRun(c *cli.Context, e *inference.Engine, q inference.Request) error {
 	p, err := e.Prepare(q)
@@ -121,8 +152,10 @@ func printRun(c *cli.Context, e *inference.Engine, q inference.Request) error {
 		}
 		text := out.add(ev, c.Bool("logits"), c.Int("top-logits"))
 		if !c.Bool("json") {
-			if _, err := io.WriteString(c.App.Writer, text); err != nil {
+			if _, err := io.WriteString(c.App.Writer, text); errors.Is(err, syscall.EPIPE) {
 				return nil // nobody reads it any more
+			} else if err != nil {
+				return fmt.Errorf("worker: stdout: %w", err)
 			}
 		}
 	}
@@ -229,6 +262,26 @@ func templateCommand() *cli.Command {
 	}
 }
 
+// readAll reads r to its end, or until ctx is done: a read of a terminal or of a
+// pipe cannot be broken off, and the goroutine in it ends with the process.
+func readAll(ctx context.Context, r io.Reader) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		b, err := io.ReadAll(r)
+		read <- result{b, err}
+	}()
+	select {
+	case got := <-read:
+		return got.text, got.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // withText is an action on stdin with the model's tokenizer and template.
 func withText(act func(c *cli.Context, t *inference.Text, in []byte) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
@@ -236,7 +289,7 @@ func withText(act func(c *cli.Context, t *inference.Text, in []byte) error) cli.
 		if err != nil {
 			return loadFault(c.String("model"), err)
 		}
-		in, err := io.ReadAll(c.App.Reader)
+		in, err := readAll(c.Context, c.App.Reader)
 		if err != nil {
 			return errors.Join(fmt.Errorf("worker: stdin: %w", err), t.Close())
 		}

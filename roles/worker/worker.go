@@ -5,6 +5,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ func Command() *cli.Command {
 
 func serveFlags() []cli.Flag {
 	return append(cmdline.DaemonFlags("127.0.0.1:8001"),
+		&cli.IntFlag{Name: "port", Usage: "of this machine's loopback to listen on (default: 8001, or the next free one)"},
 		&cli.StringFlag{Name: "model", Usage: "`FILE` with the model, or embedded", Value: "embedded"},
 		&cli.StringFlag{Name: "model-ref", Usage: "what the model is called"},
 		&cli.StringFlag{Name: "model-sha256", Usage: "its hash, when it is known"},
@@ -47,7 +49,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "worker-id", Usage: "the name of this worker"},
 		&cli.StringFlag{Name: "node", Usage: "the name of this machine", Value: "localhost"},
 		&cli.IntFlag{Name: "ctx", Usage: "tokens per sequence; 0: the model's, at most 8192"},
-		&cli.IntFlag{Name: "slots", Usage: "answers at once", Value: 1},
+		&cli.IntFlag{Name: "slots", Usage: "answers at once", Value: 4},
 		&cli.IntFlag{Name: "threads", Usage: "0: as many as there are cores"},
 	)
 }
@@ -58,6 +60,11 @@ type server struct {
 	opts  options
 	state state
 	jobs  jobs
+
+	sha struct {
+		mu     sync.Mutex // guards loaded and opts.sha
+		loaded stamp      // the file when it was loaded
+	}
 }
 
 // options are the flags.
@@ -95,6 +102,9 @@ func readOptions(c *cli.Context) (options, error) {
 	if o.threads <= 0 {
 		o.threads = machine.UsableCores()
 	}
+	if o.threads > mostThreads {
+		return o, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--threads %d: want 0 to %d", o.threads, mostThreads)}
+	}
 	if o.ctx < 0 || o.slots < 1 {
 		return o, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("--ctx %d --slots %d: want a context from 0 and slots from 1 on", o.ctx, o.slots)}
 	}
@@ -119,11 +129,25 @@ func serveModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := cmdline.Begin(c, "worker", "llm-worker-rbee", func(l config.Limits) time.Duration { return l.WorkerStop + l.TermGrace })
-	if err != nil {
-		return err
+	stop := func(l config.Limits) time.Duration { return l.WorkerStop + l.TermGrace }
+	return cmdline.Run(c, "worker", "llm-worker-rbee", stop, func(d *cmdline.Daemon) error { return serveOn(c, d, o) })
+}
+
+// listen binds --listen, --port, or the first free port.
+func listen(c *cli.Context, d *cmdline.Daemon) (net.Listener, error) {
+	switch {
+	case c.IsSet("listen"):
+		return d.Listen(c)
+	case c.IsSet("port"):
+		return d.ListenAt(fmt.Sprintf("127.0.0.1:%d", c.Int("port")))
 	}
-	ln, err := d.Listen(c)
+	ln, _, err := cmdline.NextFree(d.Ctx, 8001)
+	return ln, err
+}
+
+// serveOn serves until the daemon's end.
+func serveOn(c *cli.Context, d *cmdline.Daemon, o options) error {
+	ln, err := listen(c, d)
 	if err != nil {
 		return err
 	}
@@ -134,14 +158,7 @@ func serveModel(c *cli.Context) error {
 	d.Hosts = append(d.Hosts, string(o.node), machine.Hostname())
 	s := &server{d: d, opts: o}
 	d.Log.Info("worker up", "worker_id", string(o.id), "url", o.url, "model", string(o.ref))
-	err = serve.Group(d.Ctx,
-		func(ctx context.Context) error { return serve.HTTP(ctx, ln, s.routes(), 3*time.Second) },
-		s.loadAndRun,
-	)
-	if cause := d.Finish(); err == nil {
-		err = cause
-	}
-	return err
+	return d.Serve(ln, s.routes(), cmdline.Phases{Run: []func(context.Context) error{s.loadAndRun}, Drain: s.jobs.drained})
 }
 
 func (s *server) routes() *echo.Echo {
@@ -161,59 +178,19 @@ func (s *server) routes() *echo.Echo {
 
 // shutdown answers before the end begins, so that the answer arrives.
 func (s *server) shutdown(c echo.Context) error {
-	w := c.Response()
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(http.StatusAccepted)
-	w.Flush()
+	var r api.ShutdownRequest
+	if _, err := serve.OptionalBody(c, &r); err != nil {
+		return err
+	}
+	if !s.jobs.close(time.Duration(r.IfIdleMS) * time.Millisecond) {
+		return &core.Fault{Kind: core.WorkerBusy, What: "the worker is in use"}
+	}
+	serve.Accepted(c)
+	drain, cancel := context.WithTimeout(s.d.Ctx, time.Duration(r.DrainMS)*time.Millisecond)
+	defer cancel()
+	s.jobs.drained(drain)
 	s.d.End(cmdline.ErrAsked)
 	return nil
-}
-
-// jobs are the answers under way, by id.
-type jobs struct {
-	mu   sync.Mutex // guards all
-	by   map[core.TaskID]context.CancelFunc
-	last time.Time // when the last one ended
-}
-
-// idle is how long no job has been under way.
-func (j *jobs) idle() time.Duration {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.by) > 0 || j.last.IsZero() {
-		j.last = time.Now()
-	}
-	return time.Since(j.last)
-}
-
-// begin registers a job; it fails when the id is in use.
-func (j *jobs) begin(ctx context.Context, id core.TaskID) (context.Context, func(), error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if _, twice := j.by[id]; twice {
-		return nil, nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("job %s is under way already", id)}
-	}
-	if j.by == nil {
-		j.by = map[core.TaskID]context.CancelFunc{}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	j.by[id] = cancel
-	return ctx, func() {
-		cancel()
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		delete(j.by, id)
-		j.last = time.Now()
-	}, nil
-}
-
-// cancel ends a job; one that is not there has ended.
-func (j *jobs) cancel(id core.TaskID) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if cancel, ok := j.by[id]; ok {
-		cancel()
-	}
 }
 
 func (s *server) cancel(c echo.Context) error {

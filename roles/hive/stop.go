@@ -1,0 +1,91 @@
+package hive
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"rbee/core/api"
+)
+
+// stopWorker ends a worker in order.
+func (h *hive) stopWorker(ctx context.Context, w *worker) {
+	w.become(api.Stopping, "")
+	step := w.child.Stop(ctx, w.client.Shutdown, h.grace())
+	h.d.Log.Info("worker ended", "worker_id", string(w.id), "step", string(step))
+}
+
+// stopAll ends workers, all at once.
+func (h *hive) stopAll(ctx context.Context, list []*worker) {
+	var all sync.WaitGroup
+	for _, w := range list {
+		all.Go(func() { h.stopWorker(ctx, w) })
+	}
+	all.Wait()
+}
+
+// drain lets the answers under way come to their end: each worker takes no new ones
+// and ends with its last.
+func (h *hive) drain(ctx context.Context) {
+	h.nursery.close()
+	limit := h.d.Settings.Limits.Drain
+	if end, ok := ctx.Deadline(); ok {
+		limit = time.Until(end)
+	}
+	var all sync.WaitGroup
+	for _, w := range h.nursery.all("") {
+		all.Go(func() {
+			if w.client.ShutdownWith(ctx, api.ShutdownRequest{DrainMS: limit.Milliseconds()}) != nil {
+				return // it is ended with the others
+			}
+			w.become(api.Stopping, "")
+			select {
+			case <-w.child.Done():
+			case <-ctx.Done():
+			}
+		})
+	}
+	all.Wait()
+}
+
+// end ends every worker and waits for whoever watches them.
+func (h *hive) end(ctx context.Context) {
+	h.nursery.close()
+	h.stopAll(ctx, h.nursery.all(""))
+	h.over()
+	h.nursery.running.Wait()
+}
+
+// stopIdle ends workers that nobody has used for a while.
+func (h *hive) stopIdle(ctx context.Context) error {
+	tick := time.NewTicker(max(min(h.idle/4, 15*time.Second), 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		var all sync.WaitGroup
+		for _, w := range h.nursery.all("") {
+			if state, _ := w.get(); h.idle > 0 && state == api.Idle {
+				all.Go(func() { h.retire(ctx, w) })
+			}
+		}
+		all.Wait()
+	}
+}
+
+// retire ends a worker if nobody uses it. The worker decides, for only it knows
+// whether an answer begins at this moment; one that does not answer is not idle.
+func (h *hive) retire(ctx context.Context, w *worker) {
+	call, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if w.client.ShutdownWith(call, api.ShutdownRequest{IfIdleMS: max(h.idle.Milliseconds(), 1)}) != nil {
+		return
+	}
+	w.become(api.Stopping, "")
+	willEnd := func(context.Context) error { return nil }
+	w.child.Stop(context.WithoutCancel(ctx), willEnd, h.grace())
+	h.d.Log.Info("worker was idle", "worker_id", string(w.id))
+}
