@@ -102,6 +102,10 @@ func (f *fleet) borrow(ctx context.Context, name core.NodeName, queenURL string,
 		l.held.drop()
 		return nil, errNoHive
 	}
+	if l.info.Instance == f.q.d.Instance { // ours already, by another name of this machine
+		l.held.drop()
+		return nil, errNoHive
+	}
 	if err := f.hold(ctx, l, f.boot(name, queenURL)); err != nil {
 		l.held.drop()
 		return nil, err
