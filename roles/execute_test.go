@@ -95,7 +95,7 @@ func TestWorkerIsMeant(t *testing.T) {
 		"another model":        {map[string]any{"worker_id": "w-1", "model": "file:/a.gguf"}, 404},
 	}
 	for name, tt := range tests {
-		body := map[string]any{"job_id": "j", "prompt": "hi", "max_tokens": 2}
+		body := map[string]any{"job_id": "j-" + strings.ReplaceAll(name, " ", "-"), "prompt": "hi", "max_tokens": 2}
 		maps.Copy(body, tt.more)
 		got := call(t, "POST", url+"/execute", body)
 		if got.status != tt.status || tt.status != 200 && got.code() != core.WorkerNotFound {
@@ -115,7 +115,7 @@ func TestTail(t *testing.T) {
 	prompt, n, zero := "what is a hive?", 3, 0.0
 	r := api.ExecuteRequest{JobID: "j", TaskRequest: api.TaskRequest{Prompt: &prompt, MaxTokens: &n, Temperature: &zero}}
 	read := func(stop ...string) (last api.Token, text string) {
-		r.Stop = stop
+		r.Stop, r.JobID = stop, r.JobID+"j" // the last one may not be over when its stream is
 		for ev, err := range worker.Execute(t.Context(), r) {
 			if errors.Is(err, core.WorkerNotReady) {
 				return last, ""
