@@ -156,7 +156,7 @@ func TestHiveDrains(t *testing.T) {
 	_, worker := w.worker(hive, "", api.SpawnRequest{ModelRef: core.ModelRef("file:" + file), Slots: 2}, api.Idle)
 	var end *api.End
 	tokens := 0
-	for ev, err := range worker.Execute(t.Context(), executed("long", "a b c", 60)) {
+	for ev, err := range worker.Execute(t.Context(), executed("long", "a b c", 1500)) {
 		if err != nil {
 			t.Fatal(err)
 		}
