@@ -90,9 +90,11 @@ func TestGemmaContinues(t *testing.T) {
 }
 
 // agrees tells whether ids are the continuation up to a near tie, behind which the
-// paths part.
+// paths part. Near is twice 0.5: where the model sees nothing likely, the rounding
+// of activations moves the logits of either engine by 0.3 (standard deviation from
+// the exact ones).
 func agrees(got []int32, want continuation) bool {
-	const near = 0.5
+	const near = 1.0
 	if len(got) != len(want.greedy) {
 		return false
 	}
