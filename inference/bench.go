@@ -48,6 +48,9 @@ func (e *Engine) Bench(ctx context.Context, t BenchTest, repeat int) (BenchResul
 	if t.Prompt < 0 || t.Gen < 0 || t.Depth < 0 || t.Prompt+t.Gen == 0 {
 		return r, fmt.Errorf("%w: nothing to measure", ErrBadRequest)
 	}
+	if err := e.answers(); err != nil && t.Gen+t.Depth > 0 {
+		return r, err
+	}
 	if t.Tokens() > e.info.ContextLength {
 		return r, &ContextError{Need: t.Tokens(), Have: e.info.ContextLength}
 	}

@@ -89,6 +89,10 @@ func (e *Engine) GenerateLogits(ctx context.Context, r Request) iter.Seq2[Event,
 
 func (e *Engine) generate(ctx context.Context, r Request, logits bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		if err := e.answers(); err != nil {
+			yield(Event{}, err)
+			return
+		}
 		p, err := e.Prepare(r)
 		if err == nil && len(p.Tokens) >= e.info.ContextLength {
 			err = &ContextError{Need: len(p.Tokens) + 1, Have: e.info.ContextLength}
@@ -111,6 +115,14 @@ func (e *Engine) generate(ctx context.Context, r Request, logits bool) iter.Seq2
 			a.follow(yield)
 		}
 	}
+}
+
+// answers is an error for a model that gives no logits.
+func (e *Engine) answers() error {
+	if !e.model.Config().Answers() {
+		return fmt.Errorf("%w: an answer of a %s model, which gives vectors of texts only", ErrUnsupported, e.info.Architecture)
+	}
+	return nil
 }
 
 // begin takes a slot and hands the job to the loop.

@@ -27,6 +27,9 @@ const scoreTokens = 64
 // of each gives way to BOS, the second half is scored, and what is left of the text
 // is not. It is called instead of Run.
 func (e *Engine) Perplexity(ctx context.Context, text string, window int) (p Perplexity, err error) {
+	if err := e.answers(); err != nil {
+		return p, err
+	}
 	tokens := e.tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: false})
 	first := 0
 	if window == 0 {

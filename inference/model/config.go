@@ -58,6 +58,9 @@ type Config struct {
 	learnedPlace bool // positions are a table (bert)
 }
 
+// Answers tells whether the model gives logits: an encoder gives vectors only.
+func (c Config) Answers() bool { return !c.encoder }
+
 // A local describes the layers that see a window only.
 type local struct {
 	window int

@@ -16,7 +16,7 @@ func (m *Model) Embed(ctx context.Context, tokens []int32, pooling Pooling) ([]f
 	switch pooling {
 	case PoolMean, PoolCLS, PoolLast:
 	case PoolNone:
-		return nil, fmt.Errorf("model: the file names no pooling, so one must be asked for: %w", ErrUnsupported)
+		return nil, fmt.Errorf("model: the file names no pooling, so one must be asked for, mean, cls or last: without it is %w", ErrUnsupported)
 	default:
 		return nil, fmt.Errorf("model: pooling %q is %w, only: mean cls last", pooling, ErrUnsupported)
 	}

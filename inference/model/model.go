@@ -194,6 +194,9 @@ func (m *Model) check(batch []Input) error {
 				return fmt.Errorf("model: step: token %d is not in a vocabulary of %d", t, m.config.Vocab)
 			}
 		}
+		if m.config.encoder && in.Seq.len > 0 {
+			return fmt.Errorf("model: step: a %s model sees a text whole, in one step", m.config.Architecture)
+		}
 		if in.Seq.len+len(in.Tokens) > m.config.ContextLength {
 			return in.Seq.reserve(len(in.Tokens))
 		}
