@@ -3,6 +3,7 @@ package chat
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -117,6 +118,7 @@ var textMethods = map[string]func(e *env, line int, s string, a args) value{
 	"startswith": func(_ *env, line int, s string, a args) value { return affix(line, s, a, strings.HasPrefix) },
 	"endswith":   func(_ *env, line int, s string, a args) value { return affix(line, s, a, strings.HasSuffix) },
 	"replace":    replace,
+	"format":     formatText,
 	"split":      func(e *env, line int, s string, a args) value { return split(e, line, s, a, false) },
 	"rsplit":     func(e *env, line int, s string, a args) value { return split(e, line, s, a, true) },
 	"splitlines": func(e *env, line int, s string, _ args) value {
@@ -371,4 +373,53 @@ func divides(line int, name string, v, by value) bool {
 		fail(line, "is %s: want integers", name)
 	}
 	return n%d == 0 != (name == "odd")
+}
+
+// formatText is Python's str.format with fields {}, {0} and {name} and without
+// conversions or formats.
+func formatText(e *env, line int, s string, a args) value {
+	var b strings.Builder
+	next := 0
+	for rest := s; rest != ""; {
+		i := strings.IndexAny(rest, "{}")
+		if i < 0 {
+			b.WriteString(rest)
+			break
+		}
+		b.WriteString(rest[:i])
+		if strings.HasPrefix(rest[i:], "{{") || strings.HasPrefix(rest[i:], "}}") {
+			b.WriteByte(rest[i])
+			rest = rest[i+2:]
+			continue
+		}
+		end := strings.IndexByte(rest[i:], '}')
+		if rest[i] == '}' || end < 0 {
+			fail(line, "format: a single brace in %q", s)
+		}
+		b.WriteString(str(field(line, rest[i+1:i+end], a, &next)))
+		rest = rest[i+end+1:]
+		if b.Len() > maxBytes {
+			break
+		}
+	}
+	return e.sized(line, b.String())
+}
+
+// field is the argument that a field of a format names; the next one when it names none.
+func field(line int, name string, a args, next *int) value {
+	if n, err := strconv.Atoi(name); err == nil || name == "" {
+		if name == "" {
+			n = *next
+			*next++
+		}
+		if n < 0 || n >= len(a.list) {
+			fail(line, "format: there is no argument %d", n)
+		}
+		return a.list[n]
+	}
+	v, ok := a.named[name]
+	if !ok {
+		fail(line, "format: the field %q is not supported, or there is no such argument", name)
+	}
+	return v
 }

@@ -113,6 +113,10 @@ func TestLanguage(t *testing.T) {
 		{`{{ strftime_now("%d %b %Y %H:%M") }}`, "04 Mar 2026 05:06"},
 		{`{{ "a\tb\u00e9\x41" }}`, "a\tbéA"},
 		{`{% generation %}x{% endgeneration %}`, "x"},
+		{`{{ "<{}|{1}|{n}|{{}}>".format("a", 2, n=none) }}`, "<a|2|None|{}>"},
+		{`{{ [3, 1, 2] | min }} {{ ["b", "a"] | max }} {{ [] | min is undefined }}`, "1 b True"},
+		{`{{ "é😀" | tojson(ensure_ascii=True) }}`, `"\u00e9\ud83d\ude00"`},
+		{`[{{ y | trim }}] {{ "abc".type is defined }} {{ none | selectattr("a") | list }} {{ none | map("upper") | list }}`, "[] False [] []"},
 	}
 	for _, tt := range tests {
 		got, err := render(tt.src, `{"x": {"a": [{"b": 1}]}}`)
@@ -132,7 +136,7 @@ func TestErrors(t *testing.T) {
 		"filter":        {"a\n{{ 1 | foo }}", 2, `unknown filter "foo"`},
 		"test":          {"{{ 1 is foo }}", 1, `unknown test "foo"`},
 		"block":         {"\n\n{% include 'x' %}", 3, `unknown block "include"`},
-		"method":        {"{{ 'a'.foo() }}", 1, `no method "foo"`},
+		"method":        {"{{ 'a'.foo() }}", 1, `"foo" is undefined, so it cannot be called`},
 		"no end":        {"{% if x %}", 1, "if without its end"},
 		"wrong end":     {"{% if x %}\n{% endfor %}", 2, `unexpected "endfor"`},
 		"tag":           {"x {{ 1", 1, "without its end"},

@@ -327,7 +327,6 @@ func (e *env) attribute(line int, v value, name string) value {
 		if f, ok := textMethods[name]; ok {
 			return &builtin{name, func(e *env, line int, a args) value { return f(e, line, v, a) }}
 		}
-		fail(line, "texts have no method %q here", name)
 	case *list:
 		if m := listMethod(v, name); m != nil {
 			return m

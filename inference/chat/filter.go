@@ -42,7 +42,7 @@ func (e *env) toJSON(line int, v value, a args) value {
 	if u, ok := v.(undefined); ok {
 		missing(line, u, "so it has no JSON")
 	}
-	w := writer{indent: -1, line: line}
+	w := writer{indent: -1, line: line, ascii: truth(a.named["ensure_ascii"])}
 	if n, ok := a.get(0, "indent", nil).(int64); ok {
 		if n < 0 || n > 64 {
 			fail(line, "tojson: an indent of %d", n)
@@ -109,8 +109,8 @@ func arithmetic(line int, name string, v value, a args) value {
 func (e *env) textFilter(line int, name string, v value, a args) (value, bool) {
 	switch name {
 	case "trim":
-		if u, ok := v.(undefined); ok {
-			missing(line, u, "so it cannot be trimmed")
+		if _, ok := v.(undefined); ok {
+			return "", true
 		}
 		return strip(str(v), a.get(0, "chars", nil), true, true), true
 	case "upper", "lower", "title", "capitalize":
@@ -189,7 +189,12 @@ func (e *env) listFilter(line int, name string, v value, a args) value {
 		return l
 	case "sort", "unique":
 		return e.order(line, name, v, a)
+	case "min", "max":
+		return e.extreme(line, name, v, a)
 	case "map", "select", "reject", "selectattr", "rejectattr":
+		if !truth(v) { // nothing to choose from, not even of None
+			return &list{}
+		}
 		return e.choose(line, name, v, a)
 	}
 	fail(line, "unknown filter %q", name)
@@ -203,6 +208,25 @@ func (e *env) reverse(line int, v value) value {
 		return join(e, line, &list{items}, "")
 	}
 	return &list{items}
+}
+
+// extreme is the smallest or the largest item, the first of equal ones.
+func (e *env) extreme(line int, name string, v value, a args) value {
+	if len(e.iterate(line, v)) == 0 {
+		return undefined{"item of an empty list"}
+	}
+	sorted := e.order(line, "sort", v, args{named: a.named}).(*list).items
+	if name == "min" {
+		return sorted[0]
+	}
+	last := len(sorted) - 1
+	for last > 0 {
+		if c, ok := compare(sorted[last-1], sorted[last]); !ok || c != 0 {
+			break
+		}
+		last--
+	}
+	return sorted[last]
 }
 
 func (e *env) order(line int, name string, v value, a args) value {

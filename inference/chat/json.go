@@ -1,16 +1,19 @@
 package chat
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// A writer writes JSON as Python's json.dumps(ensure_ascii=False) does, in one
+// A writer writes JSON as Python's json.dumpsdoes, with ensure_ascii=False unless told otherwise, in one
 // line with blanks, or indented.
 type writer struct {
 	b      strings.Builder
-	indent int // −1: one line
+	indent int  // −1: one line
+	ascii  bool // everything else is escaped
 	line   int
 }
 
@@ -45,7 +48,7 @@ func (w *writer) key(k value) {
 		w.str(s)
 		return
 	}
-	inner := writer{indent: -1, line: w.line}
+	inner := writer{indent: -1, line: w.line, ascii: w.ascii}
 	inner.value(k, 0)
 	w.str(inner.b.String())
 }
@@ -95,6 +98,10 @@ func (w *writer) str(s string) {
 			w.b.WriteString(`\f`)
 		case r < 0x20:
 			w.b.WriteString(`\u00` + string("0123456789abcdef"[r>>4]) + string("0123456789abcdef"[r&15]))
+		case w.ascii && r >= 0x7f:
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&w.b, `\u%04x`, unit)
+			}
 		default:
 			w.b.Write(utf8.AppendRune(nil, r))
 		}
