@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,10 +154,13 @@ func TestHiveIsReplaced(t *testing.T) {
 	q := w.queen(nil)
 	want := q.text(nil)
 	for range 3 {
+		worker := w.proc("llm-worker-rbee")
 		signal(t, w.proc("rbee-hive"), syscall.SIGKILL)
 		if a := q.post(nil); a.status != 200 && a.code() != core.WorkerCrashed {
 			t.Errorf("at the hive's end: %d %s", a.status, a.body)
 		}
+		// Its worker may answer until it ends, too, and ends whatever it answers then.
+		w.until("the hive's worker is gone", func() bool { return !slices.Contains(w.procs("llm-worker-rbee"), worker) })
 		if got := q.text(nil); got != want {
 			t.Errorf("after the hive's end: %q, before: %q", got, want)
 		}
