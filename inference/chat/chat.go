@@ -1,6 +1,6 @@
-// Package chat renders chat templates: the subset of Jinja that the templates in
-// model files use, with the settings of transformers (trim_blocks, lstrip_blocks,
-// no kept final newline) and to the byte what it gives.
+// Package chat renders chat templates: the Jinja that the templates in model
+// files use, with the settings of transformers (trim_blocks, lstrip_blocks, loop
+// controls, values that cannot be changed) and to the byte what it gives.
 //
 // A template is code from a file. It runs here without any access to the outside,
 // within a budget of steps and of bytes, and what this interpreter does not know
@@ -32,8 +32,10 @@ func (r *Refusal) Error() string { return "the chat template refuses the convers
 const (
 	maxSource = 1 << 20
 	maxSteps  = 4 << 20
-	maxBytes  = 32 << 20 // of the output, and of any one text on the way
-	maxDepth  = 200      // of nested expressions, blocks, macros and values
+	maxBytes  = 16 << 20  // of the output, and of any one text on the way
+	maxMade   = 256 << 20 // of all texts made on the way
+	maxDepth  = 200       // of nested expressions, blocks, macros and values
+	maxBits   = 14000     // of an integer: what Python still writes in decimal
 )
 
 // A Template is parsed and may be rendered by many at once.
@@ -48,7 +50,7 @@ func Parse(source string) (t *Template, err error) {
 	}
 	defer catch(&err)
 	p := &parser{tokens: lex(source)}
-	return &Template{p.body()}, nil
+	return &Template{p.template()}, nil
 }
 
 // Input is what a template is rendered with. Messages, Tools and Kwargs are JSON;
@@ -69,7 +71,7 @@ func (t *Template) Render(in Input) (text string, err error) {
 		return "", err
 	}
 	defer catch(&err)
-	e := &env{scope: &scope{vars: vars}, now: in.Now, out: new(strings.Builder)}
+	e := &env{scope: &scope{vars: vars}, now: in.Now, out: new(strings.Builder), line: 1}
 	e.run(t.body)
 	return e.out.String(), nil
 }
@@ -104,8 +106,10 @@ func (in Input) variables() (map[string]value, error) {
 		if !ok && v != nil {
 			return nil, errors.New("chat: template variables: want an object")
 		}
-		for _, k := range d.names() {
-			vars[k], _ = d.get(k)
+		if d != nil {
+			for i, k := range d.keys {
+				vars[k.(string)] = d.values[i] // keys of JSON are texts
+			}
 		}
 	}
 	return vars, nil
@@ -133,7 +137,9 @@ func fail(line int, format string, args ...any) {
 type env struct {
 	scope *scope
 	out   *strings.Builder
+	line  int // of the template, where the rendering is
 	steps int
+	made  int // bytes of texts
 	depth int
 	now   time.Time
 }
@@ -153,43 +159,56 @@ func (s *scope) get(name string) (value, bool) {
 	return nil, false
 }
 
-// inner runs f in a scope of its own.
-func (e *env) inner(vars map[string]value, f func()) {
+// within runs f in a new scope whose parent is given.
+func (e *env) within(parent *scope, vars map[string]value, f func()) {
 	outer := e.scope
-	e.scope = &scope{vars: vars, parent: outer}
+	e.scope = &scope{vars: vars, parent: parent}
 	f()
 	e.scope = outer
 }
 
+// inner runs f in a scope of its own.
+func (e *env) inner(vars map[string]value, f func()) { e.within(e.scope, vars, f) }
+
+func (e *env) fail(format string, args ...any) { fail(e.line, format, args...) }
+
 // step counts n steps, and fails when the budget is used up.
-func (e *env) step(line, n int) {
+func (e *env) step(n int) {
 	if e.steps += n; e.steps > maxSteps {
-		fail(line, "the template takes more than %d steps", maxSteps)
+		e.fail("the template takes more than %d steps", maxSteps)
 	}
 }
 
 // deeper runs f one level down.
-func (e *env) deeper(line int, f func()) {
+func (e *env) deeper(f func()) {
 	if e.depth++; e.depth > maxDepth {
-		fail(line, "nested more than %d deep", maxDepth)
+		e.fail("nested more than %d deep", maxDepth)
 	}
 	f()
 	e.depth--
 }
 
-// sized checks a text that was made, and charges for it.
-func (e *env) sized(line int, s string) string {
-	if len(s) > maxBytes {
-		fail(line, "makes a text of more than %d bytes", maxBytes)
+// room fails when a text of n bytes would be too large, and charges for it.
+func (e *env) room(n int) {
+	if n < 0 || n > maxBytes {
+		e.fail("makes a text of more than %d bytes", maxBytes)
 	}
-	e.step(line, len(s)/256)
+	if e.made += n; e.made > maxMade {
+		e.fail("makes texts of more than %d bytes in all", maxMade)
+	}
+	e.step(n / 256)
+}
+
+// sized checks a text that was made, and charges for it.
+func (e *env) sized(s string) string {
+	e.room(len(s))
 	return s
 }
 
-func (e *env) write(line int, s string) {
+func (e *env) write(s string) {
 	if e.out.Len()+len(s) > maxBytes {
-		fail(line, "makes more than %d bytes", maxBytes)
+		e.fail("makes more than %d bytes", maxBytes)
 	}
-	e.step(line, 1+len(s)/256)
+	e.step(1 + len(s)/256)
 	e.out.WriteString(s)
 }

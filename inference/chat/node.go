@@ -1,10 +1,6 @@
 package chat
 
-import (
-	"fmt"
-	"maps"
-	"strings"
-)
+import "strings"
 
 // A node is a piece of a template that writes.
 type node interface {
@@ -29,31 +25,30 @@ type (
 		cond         expr
 		then, orElse []node
 	}
-	forNode struct {
-		line         int
-		names        []string
-		over, cond   expr // cond may be nil
-		body, orElse []node
-	}
 	setNode struct {
-		line   int
-		object string // of set object.name = …
-		names  []string
-		value  expr // nil: the body's output
-		body   []node
+		line  int
+		to    target
+		value expr
 	}
-	macroNode struct {
-		line     int
-		name     string
-		params   []string
-		defaults []expr // nil where there is none
-		body     []node
+	withNode struct {
+		line   int
+		to     []target
+		values []expr
+		body   []node
 	}
 	jumpNode struct {
 		line int
-		kind string
+		kind signal
 	}
 )
+
+// A target is what a value is given to: a name, an attribute of a namespace, or
+// parts that get an item each.
+type target struct {
+	line       int
+	name, attr string
+	parts      []target // when there is no name
+}
 
 // run runs nodes until one of them jumps.
 func (e *env) run(nodes []node) (s signal) {
@@ -72,22 +67,27 @@ func (e *env) capture(nodes []node) string {
 	e.run(nodes)
 	text := e.out.String()
 	e.out = outer
-	return text
+	return e.sized(text)
 }
 
 func (n *textNode) run(e *env) signal {
-	e.write(n.line, n.text)
+	e.line = n.line
+	e.write(n.text)
 	return ""
 }
 
 func (n *printNode) run(e *env) signal {
-	e.write(n.line, str(n.expr.eval(e)))
+	e.line = n.line
+	v := n.expr.eval(e)
+	e.line = n.line
+	e.write(e.str(v))
 	return ""
 }
 
 func (n *ifNode) run(e *env) (s signal) {
-	e.step(n.line, 1)
-	e.deeper(n.line, func() {
+	e.line = n.line
+	e.step(1)
+	e.deeper(func() {
 		if truth(n.cond.eval(e)) {
 			s = e.run(n.then)
 		} else {
@@ -97,186 +97,59 @@ func (n *ifNode) run(e *env) (s signal) {
 	return s
 }
 
-func (n *forNode) run(e *env) (s signal) {
-	items := n.items(e)
-	if len(items) == 0 {
-		return e.run(n.orElse)
-	}
-	e.deeper(n.line, func() {
-		for i := range items {
-			e.step(n.line, 4)
-			vars := n.bind(items[i])
-			vars["loop"] = &loop{items, i}
-			var jump signal
-			e.inner(vars, func() { jump = e.run(n.body) })
-			if jump == "break" {
-				return
-			}
-		}
-	})
+func (n *setNode) run(e *env) signal {
+	e.line = n.line
+	e.step(1)
+	v := n.value.eval(e)
+	e.assign(e.scope, n.to, v)
 	return ""
 }
 
-// items are what the loop runs over, after its condition.
-func (n *forNode) items(e *env) []value {
-	items := e.iterate(n.line, n.over.eval(e))
-	if n.cond == nil {
-		return items
+func (n *withNode) run(e *env) (s signal) {
+	e.line = n.line
+	values := make([]value, len(n.values))
+	for i, v := range n.values {
+		values[i] = v.eval(e)
 	}
-	var kept []value
-	for _, item := range items {
-		e.step(n.line, 1)
-		e.inner(n.bind(item), func() {
-			if truth(n.cond.eval(e)) {
-				kept = append(kept, item)
-			}
-		})
-	}
-	return kept
-}
-
-// bind gives an item its names.
-func (n *forNode) bind(item value) map[string]value {
-	if len(n.names) == 1 {
-		return map[string]value{n.names[0]: item}
-	}
-	return unpack(n.line, n.names, item)
-}
-
-func unpack(line int, names []string, item value) map[string]value {
-	l, ok := item.(*list)
-	if !ok || len(l.items) != len(names) {
-		fail(line, "cannot unpack a %s into %d names", typeName(item), len(names))
-	}
-	vars := make(map[string]value, len(names)+1)
-	for i, name := range names {
-		vars[name] = l.items[i]
-	}
-	return vars
-}
-
-// A loop is the variable of that name in the i-th turn.
-type loop struct {
-	items []value
-	i     int
-}
-
-// get returns one of the loop's attributes.
-func (l *loop) get(name string) value {
-	n := len(l.items)
-	switch name {
-	case "index":
-		return int64(l.i + 1)
-	case "index0":
-		return int64(l.i)
-	case "first":
-		return l.i == 0
-	case "last":
-		return l.i == n-1
-	case "length":
-		return int64(n)
-	case "revindex":
-		return int64(n - l.i)
-	case "revindex0":
-		return int64(n - l.i - 1)
-	case "previtem":
-		if l.i > 0 {
-			return l.items[l.i-1]
+	e.inner(map[string]value{}, func() {
+		for i, to := range n.to {
+			e.assign(e.scope, to, values[i])
 		}
-	case "nextitem":
-		if l.i+1 < n {
-			return l.items[l.i+1]
-		}
-	case "cycle":
-		return &builtin{name, func(_ *env, line int, a args) value {
-			if len(a.list) == 0 {
-				fail(line, "cycle of nothing")
-			}
-			return a.list[l.i%len(a.list)]
-		}}
-	}
-	return undefined{name}
+		e.deeper(func() { s = e.run(n.body) })
+	})
+	return s
 }
 
-func (n *setNode) run(e *env) signal {
-	e.step(n.line, 1)
-	var v value
-	if n.value != nil {
-		v = n.value.eval(e)
-	} else {
-		e.deeper(n.line, func() { v = e.capture(n.body) })
-	}
+func (n *jumpNode) run(*env) signal { return n.kind }
+
+// assign gives v to a target in a scope.
+func (e *env) assign(s *scope, t target, v value) {
+	e.line = t.line
 	switch {
-	case n.object != "":
-		o, _ := e.scope.get(n.object)
+	case t.attr != "":
+		o, _ := s.get(t.name)
 		ns, ok := o.(*namespace)
 		if !ok {
-			fail(n.line, "set %s.%s: %s is no namespace", n.object, n.names[0], n.object)
+			e.fail("cannot assign attribute on non-namespace object %s", t.name)
 		}
-		ns.vars[n.names[0]] = v
-	case len(n.names) == 1:
-		e.scope.vars[n.names[0]] = v
+		e.nameable(t.attr)
+		ns.vars.set(t.attr, v)
+	case t.name != "":
+		s.vars[t.name] = v
 	default:
-		maps.Copy(e.scope.vars, unpack(n.line, n.names, v))
-	}
-	return ""
-}
-
-func (n *macroNode) run(e *env) signal {
-	e.scope.vars[n.name] = &macro{n, e.scope}
-	return ""
-}
-
-// call runs a macro and returns what it writes.
-func (m *macro) call(e *env, line int, a args) value {
-	vars := map[string]value{}
-	if len(a.list) > len(m.n.params) {
-		fail(line, "%s takes %d arguments, not %d", m.n.name, len(m.n.params), len(a.list))
-	}
-	var text string
-	outer := e.scope
-	e.scope = &scope{vars: vars, parent: m.scope}
-	e.deeper(line, func() {
-		for i, name := range m.n.params {
-			v := a.get(i, name, undefined{name})
-			if _, missing := v.(undefined); missing && m.n.defaults[i] != nil {
-				v = m.n.defaults[i].eval(e)
-			}
-			vars[name] = v
+		items := e.iterate(v)
+		if len(items) != len(t.parts) {
+			e.fail("cannot unpack %d values into %d names", len(items), len(t.parts))
 		}
-		text = e.capture(m.n.body)
-	})
-	e.scope = outer
-	return text
-}
-
-func (n *jumpNode) run(*env) signal { return signal(n.kind) }
-
-// iterate returns the items of a list, the keys of a dict, the characters of a text.
-func (e *env) iterate(line int, v value) []value {
-	var items []value
-	switch v := v.(type) {
-	case undefined:
-	case *list:
-		items = v.items
-	case *dict:
-		items = v.keys
-	case string:
-		for _, r := range v {
-			items = append(items, string(r))
+		for i, part := range t.parts {
+			e.assign(s, part, items[i])
 		}
-	default:
-		fail(line, "a %s cannot be iterated over", typeName(v))
 	}
-	e.step(line, len(items))
-	return items
 }
 
-// missing fails because of an undefined value.
-func missing(line int, u undefined, what string) {
-	name := "a value"
-	if u.name != "" {
-		name = fmt.Sprintf("%q", u.name)
+// nameable refuses names of a namespace that transformers refuses.
+func (e *env) nameable(name string) {
+	if strings.HasPrefix(name, "_") {
+		e.fail("a namespace cannot have the attribute %q, which begins with an underscore", name)
 	}
-	fail(line, "%s is undefined, %s", name, what)
 }

@@ -1,12 +1,17 @@
 package chat
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A parser makes a tree of tokens.
 type parser struct {
 	tokens []token
 	at     int
 	depth  int
+	loops  int             // that a break may leave
+	names  map[string]bool // that the macro in hand reads
 }
 
 func (p *parser) peek() token { return p.tokens[p.at] }
@@ -19,6 +24,9 @@ func (p *parser) next() token {
 	return t
 }
 
+// second returns the token behind the next one.
+func (p *parser) second() token { return p.tokens[min(p.at+1, len(p.tokens)-1)] }
+
 func (p *parser) line() int { return p.peek().line }
 
 // op tells whether an operator or keyword is next, and steps over it.
@@ -30,7 +38,7 @@ func (p *parser) op(text string) bool {
 	return false
 }
 
-// keyword tells whether a name is next that ends an expression.
+// isOp tells whether one of some operators or keywords is next.
 func (p *parser) isOp(texts ...string) bool {
 	t := p.peek()
 	return (t.kind == opToken || t.kind == nameToken) && slices.Contains(texts, t.text)
@@ -72,8 +80,8 @@ func (p *parser) deeper() func() {
 	return func() { p.depth-- }
 }
 
-// body parses a whole template.
-func (p *parser) body() []node {
+// template parses a whole template.
+func (p *parser) template() []node {
 	nodes, end := p.nodes()
 	if end != "" {
 		fail(p.line(), "unexpected %q", end)
@@ -94,14 +102,15 @@ func (p *parser) nodes() (nodes []node, end string) {
 		case textToken:
 			nodes = append(nodes, &textNode{t.line, t.text})
 		case printOpen:
-			e := p.expr()
+			e := p.tuple(p.expr)
 			p.shut(printClose)
 			nodes = append(nodes, &printNode{t.line, e})
 		case blockOpen:
-			if p.isOp("else", "elif", "endif", "endfor", "endset", "endmacro", "endgeneration", "endfilter", "endcall") {
-				return nodes, p.name()
+			if name := p.name(); strings.HasPrefix(name, "end") || name == "else" || name == "elif" {
+				return nodes, name
+			} else {
+				nodes = append(nodes, p.block(t.line, name)...)
 			}
-			nodes = append(nodes, p.block(t.line, p.name())...)
 		}
 	}
 }
@@ -124,6 +133,27 @@ func (p *parser) until(line int, what string, ends ...string) ([]node, string) {
 	return nodes, end
 }
 
+// body parses the end of a tag, nodes up to one of the ends, and with a single end
+// its tag.
+func (p *parser) body(line int, what string, ends ...string) ([]node, string) {
+	p.op(":")
+	p.shut(blockClose)
+	nodes, end := p.until(line, what, ends...)
+	if len(ends) == 1 {
+		p.shut(blockClose)
+	}
+	return nodes, end
+}
+
+// apart parses a body that no break or continue can leave.
+func (p *parser) apart(line int, what, end string) []node {
+	loops := p.loops
+	p.loops = 0
+	nodes, _ := p.body(line, what, end)
+	p.loops = loops
+	return nodes
+}
+
 // block parses the block whose name was read.
 func (p *parser) block(line int, name string) []node {
 	switch name {
@@ -135,125 +165,224 @@ func (p *parser) block(line int, name string) []node {
 		return []node{p.setBlock(line)}
 	case "macro":
 		return []node{p.macroBlock(line)}
+	case "call":
+		return []node{p.callBlock(line)}
+	case "with":
+		return []node{p.withBlock(line)}
+	case "filter":
+		capture := &captureExpr{line: line}
+		e := p.filter(capture)
+		capture.body = p.apart(line, name, "endfilter")
+		return []node{&printNode{line, e}}
+	case "generation": // marks the answer for training
+		return []node{&printNode{line, &captureExpr{line, p.apart(line, name, "endgeneration")}}}
+	case "print":
+		return p.printBlock(line)
+	case "block": // nothing inherits from a chat template
+		return p.namedBlock(line)
 	case "break", "continue":
 		p.shut(blockClose)
-		return []node{&jumpNode{line, name}}
-	case "generation": // marks the answer for training; its body counts
-		p.shut(blockClose)
-		body, _ := p.until(line, name, "endgeneration")
-		p.shut(blockClose)
-		return body
+		if p.loops == 0 {
+			fail(line, "%s outside of a loop", name)
+		}
+		return []node{&jumpNode{line, signal(name)}}
 	}
 	fail(line, "unknown block %q", name)
 	return nil
 }
 
 func (p *parser) ifBlock(line int) node {
-	n := &ifNode{line: line, cond: p.expr()}
-	p.shut(blockClose)
+	n := &ifNode{line: line, cond: p.tuple(p.or)}
 	var end string
-	n.then, end = p.until(line, "if", "elif", "else", "endif")
+	n.then, end = p.body(line, "if", "elif", "else", "endif")
 	switch end {
 	case "elif":
-		n.orElse = []node{p.ifBlock(line)} // it reads the endif
+		defer p.deeper()()
+		n.orElse = []node{p.ifBlock(p.line())} // it reads the endif
 		return n
 	case "else":
-		p.shut(blockClose)
-		n.orElse, _ = p.until(line, "if", "endif")
+		n.orElse, _ = p.body(line, "if", "endif")
+		return n
 	}
 	p.shut(blockClose)
 	return n
 }
 
 func (p *parser) forBlock(line int) node {
-	n := &forNode{line: line, names: p.targets()}
+	n := &forNode{line: line, target: p.target("in")}
 	p.want("in")
-	n.over = p.or() // no ternary: "if" filters the items
+	n.over = p.tuple(p.or, "recursive") // no ternary: "if" filters the items
 	if p.op("if") {
 		n.cond = p.expr()
 	}
-	if p.isOp("recursive") {
-		fail(line, "recursive loops are not supported")
+	n.recursive = p.op("recursive")
+	loops := p.loops
+	p.loops++
+	if n.recursive {
+		p.loops = 1
 	}
-	p.shut(blockClose)
 	var end string
-	if n.body, end = p.until(line, "for", "else", "endfor"); end == "else" {
-		p.shut(blockClose)
-		n.orElse, _ = p.until(line, "for", "endfor")
+	n.body, end = p.body(line, "for", "else", "endfor")
+	if p.loops = loops; n.recursive {
+		p.loops = 0
 	}
-	p.shut(blockClose)
+	if end == "else" {
+		n.orElse, _ = p.body(line, "for", "endfor")
+	} else {
+		p.shut(blockClose)
+	}
+	p.loops = loops
 	return n
 }
 
-// targets parses "a" or "a, b", with or without parentheses.
-func (p *parser) targets() (names []string) {
-	open := p.op("(")
-	for {
-		names = append(names, p.name())
-		if !p.op(",") {
-			break
-		}
+// target parses what is assigned to: a name, "a, b", with or without parentheses.
+func (p *parser) target(ends ...string) target {
+	defer p.deeper()()
+	line := p.line()
+	first := p.targetItem()
+	if !p.isOp(",") {
+		return first
 	}
-	if open {
+	t := target{line: line, parts: []target{first}}
+	for p.op(",") && !p.isOp(append(ends, "=", ")")...) && p.peek().kind != blockClose {
+		t.parts = append(t.parts, p.targetItem())
+	}
+	return t
+}
+
+func (p *parser) targetItem() target {
+	line := p.line()
+	if p.op("(") {
+		t := p.target()
 		p.want(")")
+		return t
 	}
-	return names
+	t := target{line: line, name: p.name()}
+	if _, constant := constants[t.name]; constant || t.name == "loop" {
+		fail(line, "%s cannot be set", t.name)
+	}
+	if p.op(".") {
+		p.read(t.name)
+		t.attr = p.name()
+	}
+	return t
 }
 
 func (p *parser) setBlock(line int) node {
-	n := &setNode{line: line}
-	first := p.name()
-	if p.op(".") {
-		n.object, n.names = first, []string{p.name()}
-	} else {
-		n.names = []string{first}
-		for p.op(",") {
-			n.names = append(n.names, p.name())
-		}
-	}
+	n := &setNode{line: line, to: p.target()}
 	if p.op("=") {
-		n.value = p.tuple()
+		n.value = p.tuple(p.expr)
 		p.shut(blockClose)
 		return n
 	}
-	if p.isOp("|") {
-		fail(line, "filters of a set block are not supported")
+	capture := &captureExpr{line: line}
+	n.value = capture
+	if p.op("|") {
+		n.value = p.filter(capture)
 	}
-	p.shut(blockClose)
-	n.body, _ = p.until(line, "set", "endset")
-	p.shut(blockClose)
+	capture.body = p.apart(line, "set", "endset")
 	return n
 }
 
-func (p *parser) macroBlock(line int) node {
-	n := &macroNode{line: line, name: p.name()}
+// signature parses the parameters of a macro.
+func (p *parser) signature(n *macroNode) {
 	p.want("(")
 	for !p.op(")") {
 		n.params = append(n.params, p.name())
 		var fallback expr
 		if p.op("=") {
 			fallback = p.expr()
+		} else if len(n.defaults) > 0 && n.defaults[len(n.defaults)-1] != nil {
+			fail(p.line(), "a parameter without a default behind one that has one")
 		}
 		n.defaults = append(n.defaults, fallback)
 		if !p.isOp(")") {
 			p.want(",")
 		}
 	}
-	p.shut(blockClose)
-	n.body, _ = p.until(line, "macro", "endmacro")
-	p.shut(blockClose)
+}
+
+// macroBody parses the body of a macro, and notes which special names it reads.
+func (p *parser) macroBody(n *macroNode, what, end string) {
+	outer := p.names
+	p.names = map[string]bool{}
+	n.body = p.apart(n.line, what, end)
+	n.caller, n.kwargs, n.varargs = p.names["caller"], p.names["kwargs"], p.names["varargs"]
+	inner := p.names
+	p.names = outer
+	for name := range inner {
+		p.read(name)
+	}
+}
+
+// read notes that a name is read.
+func (p *parser) read(name string) {
+	if p.names != nil {
+		p.names[name] = true
+	}
+}
+
+func (p *parser) macroBlock(line int) node {
+	n := &macroNode{line: line, name: p.name()}
+	p.signature(n)
+	p.macroBody(n, "macro", "endmacro")
 	return n
 }
 
-// tuple parses "a" or "a, b", which is a list.
-func (p *parser) tuple() expr {
-	line, first := p.line(), p.expr()
-	if !p.isOp(",") {
-		return first
+func (p *parser) callBlock(line int) node {
+	n := &callNode{line: line, caller: &macroNode{line: line, name: "caller"}}
+	if p.isOp("(") {
+		p.signature(n.caller)
 	}
-	items := []expr{first}
-	for p.op(",") && !p.isOp(")") && p.peek().kind != blockClose {
-		items = append(items, p.expr())
+	call, ok := p.expr().(*callExpr)
+	if !ok {
+		fail(line, "a call block without a call")
 	}
-	return &listExpr{line, items}
+	n.call = call
+	p.macroBody(n.caller, "call", "endcall")
+	return n
+}
+
+func (p *parser) printBlock(line int) (nodes []node) {
+	for p.peek().kind != blockClose {
+		if len(nodes) > 0 {
+			p.want(",")
+		}
+		nodes = append(nodes, &printNode{line, p.expr()})
+	}
+	p.shut(blockClose)
+	return nodes
+}
+
+func (p *parser) namedBlock(line int) []node {
+	name := p.name()
+	p.op("scoped")
+	capture := &captureExpr{line: line}
+	capture.body = p.blockBody(line, name)
+	return []node{&printNode{line, capture}}
+}
+
+// blockBody parses the body of a block whose end may repeat its name.
+func (p *parser) blockBody(line int, name string) []node {
+	loops := p.loops
+	p.loops = 0
+	nodes, _ := p.body(line, "block", "endblock", "endblock")
+	p.loops = loops
+	p.op(name)
+	p.shut(blockClose)
+	return nodes
+}
+
+func (p *parser) withBlock(line int) node {
+	n := &withNode{line: line}
+	for p.peek().kind != blockClose && !p.isOp(":") {
+		if len(n.to) > 0 {
+			p.want(",")
+		}
+		n.to = append(n.to, p.targetItem())
+		p.want("=")
+		n.values = append(n.values, p.expr())
+	}
+	n.body, _ = p.body(line, "with", "endwith")
+	return n
 }

@@ -1,76 +1,161 @@
 package chat
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"math"
-	"slices"
-	"strconv"
-	"strings"
+	"math/big"
+	"unicode/utf8"
 )
 
-// A value is nil (None), undefined, bool, int64, float64, string, *list, *dict,
-// *namespace, *loop, *macro or *builtin.
+// A value is nil (None), undefined, bool, int64, *big.Int, float64, string, markup,
+// *list, *dict, *iterator, *namespace, *loop, *macro or *builtin.
+// An integer that fits into an int64 is one.
 type value any
 
-// undefined is what a name stands for that nothing was set to.
-type undefined struct{ name string }
+// undefined is what a name stands for that nothing was set to. It may be printed,
+// looped over and asked for its truth; anything else fails with its message.
+type undefined struct{ message string }
 
-type list struct{ items []value }
+// markup is a text that is safe in HTML. Texts that are added to it are escaped.
+type markup string
+
+// A listKind is a kind of sequence.
+type listKind int
+
+const (
+	plainList listKind = iota
+	tuple
+	numberRange // written as such
+	dictKeys    // a view: it has a length and items, but none by number
+	dictValues
+	dictItems
+)
+
+// A list is a sequence that never changes.
+type list struct {
+	items  []value
+	kind   listKind
+	names  []string     // of the items of a named tuple
+	bounds numberBounds // of a range
+}
+
+// An iterator gives its items once. They are made when first asked for.
+type iterator struct {
+	name string // of what made it
+	make func() []value
+}
+
+// take returns the items that are left.
+func (it *iterator) take() []value {
+	if it.make == nil {
+		return nil
+	}
+	f := it.make
+	it.make = nil
+	return f()
+}
 
 // A dict keeps the order of its keys, as Python's does.
 type dict struct {
 	keys   []value
 	values []value
-	index  map[value]int // of the keys, which are texts, numbers, truth values or None
+	index  map[any]int // by hash
 }
 
-func newDict() *dict { return &dict{index: map[value]int{}} }
+func newDict() *dict { return &dict{index: map[any]int{}} }
 
-func (d *dict) set(k, v value) {
-	if i, ok := d.index[k]; ok {
-		d.values[i] = v
-		return
+// tupleHash stands for a tuple among the hashes.
+type tupleHash string
+
+// hash returns what is equal for equal keys, and whether v may be a key.
+func hash(v value) (any, bool) {
+	switch v := v.(type) {
+	case nil, string, undefined, *macro, *builtin, *loop, *namespace, *iterator:
+		if _, is := v.(undefined); is {
+			return undefined{}, true
+		}
+		return v, true
+	case markup:
+		return string(v), true
+	case bool, int64:
+		n, _ := integer(v)
+		return n, true
+	case *big.Int:
+		return tupleHash(v.String()), true
+	case float64:
+		if n := int64(v); math.Abs(v) < 1<<62 && float64(n) == v {
+			return n, true
+		}
+		return v, true
+	case *list:
+		return v.hash()
 	}
-	d.index[k] = len(d.keys)
+	return nil, false
+}
+
+func (l *list) hash() (any, bool) {
+	if l.kind != tuple {
+		return nil, false
+	}
+	w := &printer{limit: 1 << 16}
+	for _, item := range l.items {
+		h, ok := hash(item)
+		if !ok {
+			return nil, false
+		}
+		switch h := h.(type) {
+		case tupleHash:
+			w.repr(string(h), 1)
+		default:
+			w.repr(h, 0)
+		}
+		w.b.WriteByte(',')
+	}
+	return tupleHash("(" + w.b.String()), true
+}
+
+func (d *dict) set(k, v value) bool {
+	h, ok := hash(k)
+	if !ok {
+		return false
+	}
+	if i, ok := d.index[h]; ok {
+		d.values[i] = v
+		return true
+	}
+	d.index[h] = len(d.keys)
 	d.keys, d.values = append(d.keys, k), append(d.values, v)
+	return true
 }
 
 func (d *dict) get(k value) (value, bool) {
-	if !hashable(k) {
+	h, ok := hash(k)
+	if !ok {
 		return nil, false
 	}
-	i, ok := d.index[k]
+	i, ok := d.index[h]
 	if !ok {
 		return nil, false
 	}
 	return d.values[i], true
 }
 
-// names returns the keys that are texts.
-func (d *dict) names() (names []string) {
-	for _, k := range d.keys {
-		if s, ok := k.(string); ok {
-			names = append(names, s)
-		}
+// view returns the keys, values or pairs of a dict.
+func (d *dict) view(kind listKind) *list {
+	switch kind {
+	case dictKeys:
+		return &list{items: d.keys, kind: kind}
+	case dictValues:
+		return &list{items: d.values, kind: kind}
 	}
-	return names
-}
-
-// hashable tells whether v may be a key.
-func hashable(v value) bool {
-	switch v.(type) {
-	case nil, bool, int64, float64, string:
-		return true
+	items := make([]value, len(d.keys))
+	for i, k := range d.keys {
+		items[i] = &list{items: []value{k, d.values[i]}, kind: tuple}
 	}
-	return false
+	return &list{items: items, kind: dictItems}
 }
 
 // A namespace is what set ns.x = … writes to.
-type namespace struct{ vars map[string]value }
+type namespace struct{ vars *dict }
 
 // A macro is a function of the template.
 type macro struct {
@@ -81,24 +166,26 @@ type macro struct {
 // A builtin is a function of ours.
 type builtin struct {
 	name string
-	call func(e *env, line int, a args) value
+	call func(e *env, a args) value
 }
 
-// args are evaluated arguments.
-type args struct {
-	list  []value
-	named map[string]value
+// asText returns a text, whether it is markup or not.
+func asText(v value) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case markup:
+		return string(v), true
+	}
+	return "", false
 }
 
-// get returns the i-th argument, or the one of that name, or the fallback.
-func (a args) get(i int, name string, fallback value) value {
-	if i < len(a.list) {
-		return a.list[i]
+// like returns s as the kind of text that v is.
+func like(v value, s string) value {
+	if _, ok := v.(markup); ok {
+		return markup(s)
 	}
-	if v, ok := a.named[name]; ok {
-		return v
-	}
-	return fallback
+	return s
 }
 
 func truth(v value) bool {
@@ -113,6 +200,8 @@ func truth(v value) bool {
 		return v != 0
 	case string:
 		return v != ""
+	case markup:
+		return v != ""
 	case *list:
 		return len(v.items) > 0
 	case *dict:
@@ -121,241 +210,94 @@ func truth(v value) bool {
 	return true
 }
 
+// typeName is what Python calls the type of v.
 func typeName(v value) string {
-	switch v.(type) {
+	switch v := v.(type) {
 	case nil:
 		return "None"
 	case undefined:
-		return "undefined"
+		return "Undefined"
 	case bool:
 		return "bool"
-	case int64:
+	case int64, *big.Int:
 		return "int"
 	case float64:
 		return "float"
 	case string:
 		return "str"
+	case markup:
+		return "Markup"
 	case *list:
-		return "list"
+		return [...]string{"list", "tuple", "range", "dict_keys", "dict_values", "dict_items"}[v.kind]
 	case *dict:
 		return "dict"
+	case *iterator:
+		return v.name
 	case *namespace:
-		return "namespace"
+		return "Namespace"
 	case *loop:
-		return "loop"
+		return "LoopContext"
+	case *macro:
+		return "Macro"
 	}
 	return "function"
 }
 
-// number returns v as a float, and whether it is a number. True is 1, as in Python.
-func number(v value) (float64, bool) {
+// length is Python's len.
+func length(v value) (int, bool) {
 	switch v := v.(type) {
-	case bool:
-		if v {
-			return 1, true
-		}
+	case string:
+		return utf8.RuneCountInString(v), true
+	case markup:
+		return utf8.RuneCountInString(string(v)), true
+	case *list:
+		return len(v.items), true
+	case *dict:
+		return len(v.keys), true
+	case undefined:
 		return 0, true
-	case int64:
-		return float64(v), true
-	case float64:
-		return v, true
+	case *loop:
+		return len(v.items), true
 	}
 	return 0, false
 }
 
-// equal is Python's ==.
-func equal(a, b value, depth int) bool {
-	if depth > maxDepth {
-		return false
+// iterate returns the items of a sequence, the keys of a dict, the characters of a text.
+func (e *env) iterate(v value) []value {
+	items, ok := e.items(v)
+	if !ok {
+		e.fail("%s is not iterable", quoted(v))
 	}
-	if x, ok := number(a); ok {
-		y, ok := number(b)
-		return ok && x == y
-	}
-	switch a := a.(type) {
-	case nil:
-		return b == nil
-	case string:
-		s, ok := b.(string)
-		return ok && a == s
-	case undefined:
-		_, ok := b.(undefined)
-		return ok
-	case *list:
-		o, ok := b.(*list)
-		return ok && slices.EqualFunc(a.items, o.items, func(x, y value) bool { return equal(x, y, depth+1) })
-	case *dict:
-		o, ok := b.(*dict)
-		if !ok || len(a.keys) != len(o.keys) {
-			return false
-		}
-		for i, k := range a.keys {
-			v, ok := o.get(k)
-			if !ok || !equal(a.values[i], v, depth+1) {
-				return false
-			}
-		}
-		return true
-	}
-	return a == b
+	e.step(len(items))
+	return items
 }
 
-// compare orders two numbers or two texts.
-func compare(a, b value) (int, bool) {
-	x, ok1 := number(a)
-	y, ok2 := number(b)
-	if ok1 && ok2 {
-		return cmp.Compare(x, y), true
-	}
-	s, ok1 := a.(string)
-	t, ok2 := b.(string)
-	return cmp.Compare(s, t), ok1 && ok2
-}
-
-// str is Python's str: what is printed.
-func str(v value) string {
+func (e *env) items(v value) ([]value, bool) {
 	switch v := v.(type) {
 	case undefined:
-		return ""
-	case string:
-		return v
-	}
-	var b strings.Builder
-	repr(&b, v, 0)
-	return b.String()
-}
-
-// repr writes v as Python's repr does.
-func repr(b *strings.Builder, v value, depth int) {
-	if depth > maxDepth || b.Len() > maxBytes {
-		b.WriteString("...")
-		return
-	}
-	switch v := v.(type) {
-	case nil:
-		b.WriteString("None")
-	case bool:
-		b.WriteString(map[bool]string{true: "True", false: "False"}[v])
-	case int64:
-		b.WriteString(strconv.FormatInt(v, 10))
-	case float64:
-		b.WriteString(floatText(v))
-	case string:
-		quote := "'"
-		if strings.Contains(v, "'") && !strings.Contains(v, `"`) {
-			quote = `"`
-		}
-		b.WriteString(quote + strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, quote, `\`+quote).Replace(v) + quote)
+		return nil, true
 	case *list:
-		b.WriteString("[")
-		for i, item := range v.items {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			repr(b, item, depth+1)
-		}
-		b.WriteString("]")
+		return v.items, true
 	case *dict:
-		b.WriteString("{")
-		for i, k := range v.keys {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			repr(b, k, depth+1)
-			b.WriteString(": ")
-			repr(b, v.values[i], depth+1)
+		return v.keys, true
+	case *iterator:
+		return v.take(), true
+	case string, markup:
+		s, _ := asText(v)
+		e.step(len(s))
+		var items []value
+		for _, r := range s {
+			items = append(items, like(v, string(r)))
 		}
-		b.WriteString("}")
-	default:
-		b.WriteString("<" + typeName(v) + ">")
+		return items, true
 	}
+	return nil, false
 }
 
-// floatText is Python's repr of a float: the shortest digits, with a point or an
-// exponent, which is used below 1e-4 and from 1e16 on.
-func floatText(f float64) string {
-	switch {
-	case math.IsInf(f, 1):
-		return "inf"
-	case math.IsInf(f, -1):
-		return "-inf"
-	case math.IsNaN(f):
-		return "nan"
+// quoted names the type of v in a message.
+func quoted(v value) string {
+	if v == nil {
+		return "'NoneType' object"
 	}
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-4 || abs >= 1e16) {
-		return strconv.FormatFloat(f, 'e', -1, 64)
-	}
-	s := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
-	}
-	return s
-}
-
-// fromJSON reads one JSON value and keeps the order of keys.
-func fromJSON(raw []byte) (value, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	v, err := decode(d, 0)
-	if err != nil {
-		return nil, fmt.Errorf("JSON: %w", err)
-	}
-	if d.More() {
-		return nil, errors.New("JSON: more than one value")
-	}
-	return v, nil
-}
-
-func decode(d *json.Decoder, depth int) (value, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
-	}
-	t, err := d.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t := t.(type) {
-	case json.Number:
-		if n, err := t.Int64(); err == nil {
-			return n, nil
-		}
-		f, err := t.Float64()
-		return f, err
-	case json.Delim:
-		if t == '[' {
-			return decodeList(d, depth)
-		}
-		return decodeDict(d, depth)
-	}
-	return t, nil // nil, bool, string
-}
-
-func decodeList(d *json.Decoder, depth int) (value, error) {
-	l := &list{}
-	for d.More() {
-		v, err := decode(d, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		l.items = append(l.items, v)
-	}
-	_, err := d.Token()
-	return l, err
-}
-
-func decodeDict(d *json.Decoder, depth int) (value, error) {
-	m := newDict()
-	for d.More() {
-		k, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		v, err := decode(d, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		m.set(k, v)
-	}
-	_, err := d.Token()
-	return m, err
+	return "'" + typeName(v) + "' object"
 }
