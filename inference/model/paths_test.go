@@ -17,6 +17,9 @@ import (
 // used: the same test in other processes, which RBEE_CPU restricts, prints their
 // hashes.
 func TestInstructionsChangeNoBit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing in it runs at once that the other tests do not run")
+	}
 	const child = "RBEE_TEST_HASHES"
 	if os.Getenv(child) != "" {
 		for _, name := range decoders(t) {
