@@ -16,7 +16,12 @@ func init() { // the functions evaluate, and evaluation looks into globals
 			panic(&Refusal{e.str(a.bind(e, "raise_exception", "message!")[0])})
 		},
 		"strftime_now": func(e *env, a args) value {
-			return e.sized(strftime(e.now, e.text(a.bind(e, "strftime_now", "format!")[0])))
+			format := e.text(a.bind(e, "strftime_now", "format!")[0])
+			if len(format) > 1000 {
+				e.fail("strftime_now: a format of %d bytes", len(format))
+			}
+			e.step(1 + len(format))
+			return e.sized(strftime(e.now, format))
 		},
 		"namespace": makeNamespace, "dict": makeDict, "range": makeRange, "joiner": makeJoiner, "cycler": makeCycler,
 		"lipsum": func(e *env, _ args) value {

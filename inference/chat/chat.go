@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 )
@@ -196,7 +197,19 @@ func (e *env) room(n int) {
 	if e.made += n; e.made > maxMade {
 		e.fail("makes texts of more than %d bytes in all", maxMade)
 	}
-	e.step(n / 256)
+	e.step(n / 64)
+}
+
+// scan charges for what is about to read values: texts by their bytes, large
+// integers by their bits.
+func (e *env) scan(values ...value) {
+	for _, v := range values {
+		if s, ok := asText(v); ok {
+			e.step(len(s) / 32)
+		} else if b, ok := v.(*big.Int); ok {
+			e.step(b.BitLen() / 16)
+		}
+	}
 }
 
 // sized checks a text that was made, and charges for it.
@@ -209,6 +222,6 @@ func (e *env) write(s string) {
 	if e.out.Len()+len(s) > maxBytes {
 		e.fail("makes more than %d bytes", maxBytes)
 	}
-	e.step(1 + len(s)/256)
+	e.step(1 + len(s)/64)
 	e.out.WriteString(s)
 }

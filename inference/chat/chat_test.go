@@ -213,6 +213,7 @@ func TestBudgetsEnd(t *testing.T) {
 		"{% for a in range(99999) %}{% set b = 'a' * 9999999 %}{{ b | upper | length }}{% endfor %}",
 		"{% for a in range(99999) %}{% set b = 'é' * 999999 %}{{ b[::-1] | title | length }}{% endfor %}",
 		"{% for a in range(99999) %}{% set b = range(99999) | sort | tojson %}{% endfor %}",
+		"{% set s = 'a' * 9999999 %}{% for a in range(99999) %}{% for b in range(99) %}{{ s | length }}{{ 'b' in s }}{% endfor %}{% endfor %}",
 	} {
 		if _, err := render(src, ""); err == nil {
 			t.Errorf("%s: it came to an end", src)

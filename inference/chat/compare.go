@@ -14,7 +14,11 @@ func (e *env) equal(a, b value) (is bool) {
 	}
 	if s, ok := asText(a); ok {
 		t, ok := asText(b)
-		return ok && s == t
+		if !ok || len(s) != len(t) {
+			return false
+		}
+		e.scan(a)
+		return s == t
 	}
 	switch a := a.(type) {
 	case undefined:
@@ -104,6 +108,7 @@ func (e *env) compare(op string, a, b value) (c int) {
 	s, ok1 := asText(a)
 	t, ok2 := asText(b)
 	if ok1 && ok2 {
+		e.scan(a)
 		return strings.Compare(s, t)
 	}
 	x, ok1 := a.(*list)
@@ -137,6 +142,7 @@ func className(v value) string {
 
 // holds is "a op b".
 func (e *env) holds(op string, a, b value) bool {
+	e.scan(a, b)
 	switch op {
 	case "==":
 		return e.equal(a, b)
@@ -166,7 +172,6 @@ func (e *env) contains(v, item value) bool {
 		if !ok {
 			e.fail("'in <string>' requires string as left operand, not %s", className(item))
 		}
-		e.step(len(s) / 256)
 		return strings.Contains(s, sub)
 	}
 	switch v := v.(type) {

@@ -125,6 +125,7 @@ func (x *dictExpr) eval(e *env) value {
 	d := newDict()
 	for i, k := range x.keys {
 		key := k.eval(e)
+		e.scan(key)
 		v := x.values[i].eval(e)
 		if e.line = x.line; !d.set(key, v) {
 			e.fail("unhashable type: '%s'", className(key))
@@ -222,10 +223,12 @@ func (x *sliceExpr) cut(e *env, of value) value {
 	}
 	e.line = x.line
 	e.defined(of)
+	e.scan(of)
 	switch v := of.(type) {
 	case string, markup:
 		s, _ := asText(v)
 		e.room(len(s))
+		e.scan(v)
 		return like(v, string(cut(e, []rune(s), bounds)))
 	case *list:
 		if v.kind <= tuple {

@@ -297,10 +297,13 @@ func (p *parser) subscripted(line int) expr {
 			parts[n] = p.expr()
 		}
 		if !p.isOp(":") || n == 2 {
-			if n == 0 {
-				return parts[0]
+			if n > 0 {
+				break
 			}
-			break
+			if parts[0] == nil {
+				fail(line, "an empty subscript")
+			}
+			return parts[0]
 		}
 		p.at++
 	}

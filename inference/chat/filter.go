@@ -28,6 +28,8 @@ func init() {
 // filter is "v | name(a)".
 func (e *env) filter(name string, v value, a args) value {
 	e.step(1)
+	e.scan(v)
+	e.scan(a.list...)
 	f, ok := filters[name]
 	if !ok {
 		e.fail("unknown filter %q", name)

@@ -61,6 +61,7 @@ func (e *env) defined(v value) {
 // arithmetic is "a op b".
 func (e *env) arithmetic(op string, a, b value) value {
 	e.step(1)
+	e.scan(a, b)
 	if op == "~" {
 		x, y := e.str(a), e.str(b)
 		e.room(len(x) + len(y))

@@ -24,6 +24,7 @@ func (e *env) attribute(v value, name string) value {
 func (e *env) item(v, i value) value {
 	e.step(1)
 	e.defined(v)
+	e.scan(v, i)
 	switch v := v.(type) {
 	case *dict:
 		if item, ok := v.get(i); ok {
@@ -72,7 +73,6 @@ func (l *list) at(i value) (value, bool) {
 // character is the n-th character of a text.
 func (e *env) character(v value, n int64) value {
 	s, _ := asText(v)
-	e.step(len(s) / 64)
 	if n < 0 {
 		count, _ := length(v)
 		n += int64(count)

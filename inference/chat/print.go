@@ -34,6 +34,7 @@ func (e *env) str(v value) string {
 }
 
 func (e *env) repr(v value) string {
+	e.scan(v)
 	p := &printer{limit: maxBytes}
 	p.repr(v, 0)
 	if p.full {

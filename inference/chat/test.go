@@ -78,6 +78,7 @@ func (e *env) remainder(v, by value, want int64) bool {
 // test is "v is name(a)".
 func (e *env) test(name string, v value, a args) bool {
 	e.step(1)
+	e.scan(v)
 	if op, ok := comparisonTests[name]; ok {
 		return e.holds(op, v, a.bind(e, name, "other!")[0])
 	}

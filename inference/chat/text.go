@@ -56,7 +56,8 @@ func textMethod(v value, name string) func(e *env, a args) value {
 	s, _ := asText(v)
 	_, safe := v.(markup)
 	return func(e *env, a args) value {
-		e.step(1 + len(s)/256)
+		e.scan(v)
+		e.scan(a.list...)
 		if !safe {
 			return f(e, s, a)
 		}
@@ -104,6 +105,7 @@ func marked(v value) value {
 func plain(f func(string) string) textFunc {
 	return func(e *env, s string, a args) value {
 		a.bind(e, "the method")
+		e.scan(s, s) // slower than others
 		return e.sized(f(s))
 	}
 }
@@ -189,8 +191,11 @@ func stripper(left, right bool) textFunc {
 		is := isSpace
 		if v := a.bind(e, "strip", "chars").or(0, nil); v != nil {
 			set := e.text(v)
-			e.step(len(set) / 16)
-			is = func(r rune) bool { return strings.ContainsRune(set, r) }
+			in := map[rune]bool{}
+			for _, r := range set {
+				in[r] = true
+			}
+			is = func(r rune) bool { return in[r] }
 		}
 		return e.sized(strip(s, is, left, right))
 	}
