@@ -38,7 +38,7 @@ func newEncoder(l *loader, c *Config, maxBatch int) *encoder {
 	if t, ok := l.f.Tensor("token_types.weight"); ok && len(t.Dims) == 2 {
 		n.kinds = l.table("token_types.weight", int(min(t.Dims[1], maxVocab)), c.Width)
 	} else if ok { // a file with one kind may have dropped the dimension
-		n.kinds = l.vectorTable("token_types.weight", c.Width)
+		n.kinds = l.table("token_types.weight", 1, c.Width)
 	}
 	if c.learnedPlace {
 		n.places = l.table("position_embd.weight", c.TrainContext, c.Width)

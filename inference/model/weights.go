@@ -119,26 +119,13 @@ func (l *loader) stack(name string, n, rows, cols int) []device.Weight {
 	return all
 }
 
-// table reads a (rows, cols) matrix for lookups.
+// table reads a (rows, cols) matrix for lookups. One row may be a vector in the file.
 func (l *loader) table(name string, rows, cols int) device.Table {
 	t, ok := l.tensor(name, rows, cols)
 	if !ok {
 		return nil
 	}
 	tab, err := l.dev.Table(quant.Type(t.Type), rows, cols, l.f.Data(t))
-	if err != nil {
-		l.err = fmt.Errorf("model: tensor %q: %w", name, err)
-	}
-	return tab
-}
-
-// vectorTable reads a vector as a table of one row.
-func (l *loader) vectorTable(name string, cols int) device.Table {
-	t, ok := l.tensor(name, cols)
-	if !ok {
-		return nil
-	}
-	tab, err := l.dev.Table(quant.Type(t.Type), 1, cols, l.f.Data(t))
 	if err != nil {
 		l.err = fmt.Errorf("model: tensor %q: %w", name, err)
 	}
