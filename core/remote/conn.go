@@ -28,6 +28,8 @@ import (
 type Conn struct {
 	client *ssh.Client
 	node   Node
+	gone   chan struct{} // closed when the connection has ended
+	why    error         // what ended it; only after gone
 }
 
 // Dial logs in, within limit from the first packet to the last of the login:
@@ -49,7 +51,12 @@ func Dial(ctx context.Context, n Node, limit time.Duration) (*Conn, error) {
 		tcp.Close()
 		return nil, err
 	}
-	return &Conn{client, n}, nil
+	c := &Conn{client: client, node: n, gone: make(chan struct{})}
+	go func() { // ends with the connection
+		defer close(c.gone)
+		c.why = client.Wait()
+	}()
+	return c, nil
 }
 
 // DialRetry is Dial in one attempt more than there are pauses between them, each
@@ -161,8 +168,6 @@ func (c *Conn) Close() error { return c.client.Close() }
 // asked for a sign of life every so often, and without one for lost the connection
 // is closed. It returns nil when ctx is done.
 func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
-	gone := make(chan error, 1)
-	go func() { gone <- c.client.Wait() }() // ends with the connection
 	for {
 		answered := make(chan struct{})
 		go func() {
@@ -176,15 +181,15 @@ func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
 		case <-late.C:
 			c.client.Close()
 			return fmt.Errorf("remote: %s: no sign of life for %v: %w", c.node.label(), lost, core.NodeUnreachable)
-		case err := <-gone:
-			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, err)
+		case <-c.gone:
+			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, c.why)
 		case <-ctx.Done():
 			return nil
 		}
 		select {
 		case <-time.After(every):
-		case err := <-gone:
-			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, err)
+		case <-c.gone:
+			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, c.why)
 		case <-ctx.Done():
 			return nil
 		}
@@ -194,7 +199,7 @@ func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
 // DialContext connects to an address as the node sees it: 127.0.0.1:9200 is the
 // node's own. It is a http.Transport's DialContext.
 func (c *Conn) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := c.client.DialContext(ctx, network, addr)
+	conn, err := within(ctx, c, func() (net.Conn, error) { return c.client.DialContext(ctx, network, addr) })
 	if err != nil {
 		return nil, fmt.Errorf("remote: %s: dial %s: %w", c.node.label(), addr, forwarding(err))
 	}
@@ -209,5 +214,5 @@ func forwarding(err error) error {
 		}
 		return fmt.Errorf("%w: %w", syscall.ECONNREFUSED, err) // nobody listens there
 	}
-	return fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+	return unreachable(err)
 }

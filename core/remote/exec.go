@@ -29,9 +29,9 @@ type Process struct {
 // the program would block in its first line after 2 MiB. ctx is for the start only.
 // The caller runs Lease.Beat.
 func (c *Conn) Start(ctx context.Context, argv []string, run string, boot lease.Boot, log io.Writer) (*Process, error) {
-	s, err := within(ctx, c.client.NewSession)
+	s, err := within(ctx, c, c.client.NewSession)
 	if err != nil {
-		return nil, fmt.Errorf("remote: %s: exec: %w: %w", c.node.label(), core.NodeUnreachable, err)
+		return nil, fmt.Errorf("remote: %s: exec: %w", c.node.label(), unreachable(err))
 	}
 	stdin, err := s.StdinPipe()
 	if err != nil {
@@ -42,9 +42,9 @@ func (c *Conn) Start(ctx context.Context, argv []string, run string, boot lease.
 	// sshd accepts no environment of ours by default; env and exec are the same
 	// in sh and fish, and leave no shell between sshd and the program.
 	line := "exec env " + quote(lease.Mark+"="+run) + " " + quote(argv...)
-	if _, err := within(ctx, func() (none, error) { return none{}, s.Start(line) }); err != nil {
+	if _, err := within(ctx, c, func() (none, error) { return none{}, s.Start(line) }); err != nil {
 		go s.Close() // writes, and a cut network takes nothing
-		return nil, fmt.Errorf("remote: %s: exec %s: %w: %w", c.node.label(), argv[0], core.NodeUnreachable, err)
+		return nil, fmt.Errorf("remote: %s: exec %s: %w", c.node.label(), argv[0], unreachable(err))
 	}
 	go func() {
 		defer close(p.done)
@@ -135,10 +135,10 @@ func (c *Conn) Kill(ctx context.Context, exe string, p lease.Proc) error {
 
 // Output runs argv and returns what it writes on stdout, as far as a MiB.
 func (c *Conn) Output(ctx context.Context, argv []string) ([]byte, error) {
-	said, err := within(ctx, func() ([]byte, error) {
+	said, err := within(ctx, c, func() ([]byte, error) {
 		s, err := c.client.NewSession()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+			return nil, unreachable(err)
 		}
 		defer s.Close()
 		defer context.AfterFunc(ctx, func() { s.Close() })()
@@ -164,10 +164,10 @@ func (c *Conn) Output(ctx context.Context, argv []string) ([]byte, error) {
 // lastOf runs argv and returns the last line of its stdout: a shell may greet
 // before it. The last line of its stderr stands in the error.
 func (c *Conn) lastOf(ctx context.Context, argv []string) (string, error) {
-	return within(ctx, func() (string, error) {
+	return within(ctx, c, func() (string, error) {
 		s, err := c.client.NewSession()
 		if err != nil {
-			return "", fmt.Errorf("%w: %w", core.NodeUnreachable, err)
+			return "", unreachable(err)
 		}
 		defer s.Close()
 		defer context.AfterFunc(ctx, func() { s.Close() })()
@@ -182,10 +182,17 @@ func (c *Conn) lastOf(ctx context.Context, argv []string) (string, error) {
 
 type none = struct{}
 
-// within returns what call does, or how ctx ended if that comes first: opening a
-// channel waits for an answer, which a network that was cut never brings. A call
-// that was given up ends with the connection at the latest.
-func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
+// within returns what call does, or how ctx or the connection ended if that comes
+// first. Opening a channel waits for an answer: a network that was cut never
+// brings it, and x/crypto (0.58) may wait for ever on a connection that was closed
+// while its keys were being renewed.
+func within[T any](ctx context.Context, c *Conn, call func() (T, error)) (T, error) {
+	var zero T
+	select {
+	case <-c.gone:
+		return zero, c.ended()
+	default:
+	}
 	type result struct {
 		v   T
 		err error
@@ -201,10 +208,22 @@ func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
 			r.err = context.Cause(ctx)
 		}
 		return r.v, r.err
+	case <-c.gone:
+		return zero, c.ended()
 	case <-ctx.Done():
-		var zero T
 		return zero, context.Cause(ctx)
 	}
+}
+
+// ended is the error of a call on a connection that is gone.
+func (c *Conn) ended() error { return unreachable(c.why) }
+
+// unreachable gives err the kind NODE_UNREACHABLE, once.
+func unreachable(err error) error {
+	if errors.Is(err, core.NodeUnreachable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", core.NodeUnreachable, err)
 }
 
 // quote makes argv one command line for sh and fish alike.

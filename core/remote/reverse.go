@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,9 +22,12 @@ type Reverse struct {
 // Serving HTTP on the port itself would not do: channels have no deadlines, so a
 // server's Shutdown waits for idle clients to its limit, and timeouts do nothing.
 func (c *Conn) Reverse(ctx context.Context, target string) (*Reverse, error) {
-	ln, err := within(ctx, func() (net.Listener, error) { return c.client.Listen("tcp", "127.0.0.1:0") })
+	ln, err := within(ctx, c, func() (net.Listener, error) { return c.client.Listen("tcp", "127.0.0.1:0") })
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("remote: %s: reverse: %w", c.node.label(), context.Cause(ctx))
+	}
+	if errors.Is(err, core.NodeUnreachable) {
+		return nil, fmt.Errorf("remote: %s: reverse: %w", c.node.label(), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("remote: %s: reverse: %w: %w", c.node.label(), core.ForwardingForbidden, err)
