@@ -55,6 +55,8 @@ type Worker struct {
 	MemoryBytes    int64         `json:"memory_bytes"`
 	LastActivity   time.Time     `json:"last_activity"`
 	StartedAt      time.Time     `json:"started_at"`
+	ContextLength  int           `json:"context_length,omitempty"` // as it was asked for; 0: the model's own
+	Threads        int           `json:"threads,omitempty"`        // as it was asked for; 0: all cores
 	Error          string        `json:"error,omitempty"`
 }
 

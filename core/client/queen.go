@@ -52,3 +52,18 @@ func (c *Client) Import(ctx context.Context, path string) (m api.Model, err erro
 func (c *Client) PoolModels(ctx context.Context) (m api.Models, err error) {
 	return m, c.call(ctx, http.MethodGet, "/v2/models", nil, &m)
 }
+
+// Join tells a queen all of a hive.
+func (c *Client) Join(ctx context.Context, r api.Report) (j api.Joined, err error) {
+	return j, c.call(ctx, http.MethodPost, "/v2/hives/join", r, &j)
+}
+
+// Heartbeat tells a queen what has changed of a hive that has joined.
+func (c *Client) Heartbeat(ctx context.Context, r api.Report) (j api.Joined, err error) {
+	return j, c.call(ctx, http.MethodPost, "/v2/hives/"+url.PathEscape(r.ID)+"/heartbeat", r, &j)
+}
+
+// Where asks a queen for the places of a model, the best first.
+func (c *Client) Where(ctx context.Context, q url.Values) (l api.Candidates, err error) {
+	return l, c.call(ctx, http.MethodGet, "/v2/where?"+q.Encode(), nil, &l)
+}

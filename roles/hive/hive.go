@@ -20,6 +20,7 @@ import (
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
 
@@ -54,6 +55,7 @@ func daemonFlags() []cli.Flag {
 // A hive is the daemon.
 type hive struct {
 	d       *cmdline.Daemon
+	id      string // of this process
 	node    core.NodeName
 	url     string // as our own workers reach us
 	catalog *catalog.Catalog
@@ -61,6 +63,7 @@ type hive struct {
 	idle    time.Duration
 	nursery nursery
 	hashes  hashes
+	report  reporter
 
 	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
 	over context.CancelFunc
@@ -81,7 +84,7 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 	}
 	d.Log.Info("hive up", "url", h.url, "node", string(h.node), "mode", string(d.Mode), "version", core.Version)
 	err = d.Serve(ln, h.routes(), cmdline.Phases{
-		Run:   []func(context.Context) error{h.hashAll, h.stopIdle},
+		Run:   []func(context.Context) error{h.hashAll, h.stopIdle, h.report.run},
 		Drain: h.drain, End: h.end,
 	})
 	d.Log.Info("hive ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
@@ -90,7 +93,9 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 
 // newHive binds the port and opens the catalog.
 func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
-	h := &hive{d: d, node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h := &hive{d: d, id: "h-" + secure.RandomID(), node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h.report = newReporter(h)
+	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)

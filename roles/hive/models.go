@@ -112,15 +112,21 @@ func wire(m catalog.Model) api.Model {
 }
 
 func (h *hive) listModels(c echo.Context) error {
-	all, err := h.catalog.List(c.Request().Context())
+	all, err := h.models(c.Request().Context())
 	if err != nil {
 		return err
 	}
-	out := api.Models{Models: []api.Model{{Ref: core.Embedded, Architecture: "llama", Quantization: "Q8_0"}}}
+	return c.JSON(http.StatusOK, api.Models{Models: all})
+}
+
+// models are the embedded one and those of the catalog.
+func (h *hive) models(ctx context.Context) ([]api.Model, error) {
+	all, err := h.catalog.List(ctx)
+	out := []api.Model{{Ref: core.Embedded, Architecture: "llama", Quantization: "Q8_0"}}
 	for _, m := range all {
-		out.Models = append(out.Models, wire(m))
+		out = append(out, wire(m))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, err
 }
 
 func (h *hive) importModel(c echo.Context) error {

@@ -57,6 +57,18 @@ func (n *nursery) find(id string) (lease.Boot, error) {
 	return b, nil
 }
 
+// lent tells whether a worker lives by the lease of an ephemeral queen.
+func (n *nursery) lent(id core.WorkerID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w, there := n.workers[id]
+	if !there {
+		return false
+	}
+	b, held := n.leases[w.leaseID]
+	return held && b.Mode != core.Persistent
+}
+
 // byToken returns the lease whose token it is, "" when there is none.
 func (n *nursery) byToken(token string) (id string) {
 	n.mu.Lock()

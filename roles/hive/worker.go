@@ -31,6 +31,8 @@ type worker struct {
 	leaseID  string
 	node     core.NodeName // as the queen calls it
 	needs    int64         // bytes of memory, 0: not known
+	context  int           // as it was asked for
+	threads  int           // as it was asked for
 	token    string
 	queenURL string
 	started  time.Time
@@ -64,7 +66,7 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	}
 	w := &worker{
 		id: r.WorkerID, node: h.node, backend: cmp.Or(r.Backend, core.CPU), device: r.Device, leaseID: r.LeaseID,
-		token: h.d.Token, queenURL: cmp.Or(r.QueenURL, h.d.Boot.QueenURL), started: time.Now(), state: api.Loading,
+		context: r.ContextLength, threads: r.Threads, token: h.d.Token, queenURL: cmp.Or(r.QueenURL, h.d.Boot.QueenURL), started: time.Now(), state: api.Loading,
 	}
 	if w.id == "" {
 		w.id = core.WorkerID("w-" + secure.RandomID()[:8])
@@ -144,6 +146,7 @@ func (h *hive) watch(w *worker) {
 	<-w.child.Done()
 	loaded()
 	w.client.Close()
+	defer h.report.changed()
 	if state, _ := w.get(); state == api.Stopping {
 		h.nursery.remove(w.id)
 		return
@@ -153,6 +156,7 @@ func (h *hive) watch(w *worker) {
 		why = err.Error()
 	}
 	w.become(api.Failed, why)
+	h.report.changed()
 	h.d.Log.Warn("worker failed", "worker_id", string(w.id), "error", why)
 	select {
 	case <-time.After(failedKept):
@@ -194,6 +198,7 @@ func (h *hive) view(ctx context.Context, w *worker) api.Worker {
 	v := api.Worker{
 		ID: w.id, URL: fmt.Sprintf("http://%s:%d", w.node, w.port), ModelRef: w.ref, Backend: w.backend, Device: w.device,
 		State: state, PID: w.child.Proc.PID, MemoryBytes: machine.RSS(w.child.Proc.PID), StartedAt: w.started.UTC(), LastActivity: w.started.UTC(), Error: why,
+		ContextLength: w.context, Threads: w.threads,
 	}
 	select {
 	case <-w.child.Exited():
@@ -230,6 +235,7 @@ func (h *hive) views(ctx context.Context, leaseID string) api.Workers {
 // ready takes a worker's callback and passes it on to its queen.
 func (h *hive) ready(w *worker, r api.WorkerReady) {
 	w.become(api.Idle, "")
+	h.report.changed()
 	h.d.Log.Info("worker ready", "worker_id", string(w.id), "took_ms", time.Since(w.started).Milliseconds())
 	if w.queenURL != "" {
 		h.nursery.running.Go(func() { h.tellQueen(w, r) })

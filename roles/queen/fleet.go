@@ -20,10 +20,13 @@ type fleet struct {
 	sshConfig string          // empty: the user's own
 	base      context.Context // of the links
 	bringing  turns[core.NodeName]
-	watching  sync.WaitGroup // one for each link
+	watching  sync.WaitGroup  // one for each link
+	pool      []core.NodeName // whose hives are always to be up
+	keepers   sync.WaitGroup  // one for each node of the pool
 
-	mu    sync.Mutex // guards links and ended
+	mu    sync.Mutex // guards all below
 	links map[core.NodeName]*link
+	down  map[core.NodeName]error // of the pool: why it is not up
 	ended bool
 }
 
@@ -45,7 +48,11 @@ func (f *fleet) Ensure(ctx context.Context, name core.NodeName, say narrator) (*
 	if err != nil {
 		return nil, err
 	}
-	return l, f.put(l)
+	if err := f.put(l); err != nil {
+		f.end(l) //nolint:contextcheck // an end has its own time
+		return nil, err
+	}
+	return l, nil
 }
 
 var errEnding = &core.Fault{Kind: core.ShuttingDown, What: "the queen is ending"}
@@ -68,7 +75,6 @@ func (f *fleet) put(l *link) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
-		go l.held.drop() // it waits for what may need the lock
 		return errEnding
 	}
 	if f.links == nil {
@@ -79,6 +85,7 @@ func (f *fleet) put(l *link) error {
 		<-l.gone
 		f.q.d.Log.Info("hive gone", "node", string(l.node), "hive", l.info.Instance)
 		f.forget(l)
+		f.q.hives.LeaveNode(l.node)
 		f.q.pool.known.RemoveHive(l.id)
 		l.held.drop()
 	})

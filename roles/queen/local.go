@@ -60,6 +60,7 @@ func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator
 	grace := lease.Grace{Term: f.q.d.Settings.Limits.HiveStop()}
 	l.end = func(ctx context.Context, e *api.Ended) { e.Hive = string(child.Stop(ctx, nil, grace)) }
 	if l.info, err = f.awaitHealth(ctx, l.hive, child.Done(), child.Err); err != nil {
+		child.Stop(context.WithoutCancel(ctx), nil, grace)
 		l.held.drop()
 		return nil, err
 	}

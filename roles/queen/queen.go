@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,10 +19,9 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/config"
-	"rbee/core/lease"
 	"rbee/core/machine"
 	"rbee/core/secure"
-	"rbee/core/serve"
+	"rbee/registry"
 	"rbee/roles/cmdline"
 )
 
@@ -40,6 +40,7 @@ func Command() *cli.Command {
 
 func daemonFlags() []cli.Flag {
 	return append(cmdline.DaemonFlags(fmt.Sprintf("127.0.0.1:%d", Port)),
+		&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of a machine whose hive is to be always up, besides this one's; may be repeated"},
 		&cli.StringFlag{Name: "config", Usage: "`FILE` with settings, also for what is started"},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "after which a worker that nobody uses ends (default: 5m)"},
 		&cli.StringFlag{Name: "config-ssh", Usage: "`FILE` to use as ssh_config", Hidden: true},
@@ -57,54 +58,45 @@ type queen struct {
 	slots  int // of a worker
 	fleet  fleet
 	pool   pool
+	hives  registry.Hives // as they report themselves
 	tasks  tasks
 	files  imported
 	hashes hashes
 	queue  queue
-	hurry  <-chan struct{} // closed by the second signal
-	report io.Writer       // where an ephemeral queen says what she ended
+	report io.Writer // where an ephemeral queen says what she ended
 
 	operator string   // the token of this user's own daemons; empty: none
 	hiveArgs []string // of hives that we start
 }
 
 func daemon(c *cli.Context) error {
-	hurry := lease.Again()
 	if err := useConfig(c); err != nil {
 		return err
 	}
-	d, err := cmdline.Begin(c, "queen", "queen-rbee", config.Limits.QueenStop)
-	if err != nil {
-		return err
-	}
+	return cmdline.Run(c, "queen", "queen-rbee", config.Limits.QueenStop, func(d *cmdline.Daemon) error { return serveQueen(c, d) })
+}
+
+func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 	ln, err := d.Listen(c)
 	if err != nil {
 		return err
 	}
 	q, err := newQueen(c, d)
 	if err != nil {
-		return err
+		return errors.Join(err, ln.Close())
 	}
-	q.port, q.hurry = cmdline.Port(ln), hurry
+	q.port = cmdline.Port(ln)
 	d.Hosts = append(d.Hosts, machine.Hostname())
 	d.Log.Info("queen up", "port", q.port, "mode", string(d.Mode), "version", core.Version)
-	// Tasks, hives and the server outlive the first signal by the time of the orderly end.
-	base, stop := context.WithCancel(context.WithoutCancel(d.Ctx))
-	defer stop()
+	// Tasks and hives outlive the first signal by the time of the orderly end.
+	base, over := context.WithCancel(context.WithoutCancel(d.Ctx))
+	defer over()
 	q.tasks.base, q.fleet.base = base, base //nolint:fatcontext // the lifetime of tasks and nodes, not of a call
-	err = serve.Group(d.Ctx,
-		func(context.Context) error { return serve.HTTP(base, ln, q.routes(), time.Second) },
-		func(ctx context.Context) error {
-			<-ctx.Done()
-			defer stop()
-			q.end() //nolint:contextcheck // the end has its own time
-			return nil
-		},
-	)
-	d.Log.Info("queen ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
-	if cause := d.Finish(); err == nil {
-		err = cause
+	if d.Mode == core.Persistent {
+		q.fleet.keepUp(d.Ctx)
 	}
+	err = d.Serve(ln, q.routes(), cmdline.Phases{Drain: q.tasks.drain, End: q.end})
+	d.Log.Info("queen ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
 	return err
 }
 
@@ -130,6 +122,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 		q.report = io.Discard
 	}
 	q.fleet.q, q.pool.q, q.fleet.sshConfig = q, q, c.String("config-ssh")
+	q.fleet.always(c.StringSlice("node"))
 	if c.IsSet("idle-timeout") {
 		q.hiveArgs = []string{"--idle-timeout", c.Duration("idle-timeout").String()}
 	}
@@ -147,17 +140,13 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 	return q, err
 }
 
-// end is refuse, drain, end: new tasks are refused at once, those of a persistent
-// queen have their time, and then every hive ends, all at once. Until it returns
-// the queen answers.
-func (q *queen) end() {
-	if q.d.Mode == core.Persistent {
-		q.tasks.drain(q.d.Settings.Limits.Drain, q.hurry)
-	}
+// end ends every task and then every hive, all at once.
+func (q *queen) end(context.Context) {
 	q.tasks.endAll(errEnding)
+	q.fleet.keepers.Wait()
 	say := json.NewEncoder(q.report)
 	var one sync.Mutex
-	q.fleet.endAll(func(e api.Ended) {
+	q.fleet.endAll(func(e api.Ended) { //nolint:contextcheck // an end has its own time
 		one.Lock()
 		defer one.Unlock()
 		_ = say.Encode(e) // the keeper may be gone

@@ -1,6 +1,7 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -33,6 +34,8 @@ func (q *queen) routes() *echo.Echo {
 	e.GET("/v2/tasks/:id/events", q.taskEvents)
 	e.DELETE("/v2/tasks/:id", q.deleteTask)
 	e.GET("/v2/hives", q.listHives)
+	e.POST("/v2/hives/join", q.joinHive)
+	e.POST("/v2/hives/:id/heartbeat", q.heartbeat)
 	e.GET("/v2/workers", q.listWorkers)
 	e.DELETE("/v2/workers/:id", q.deleteWorker)
 	e.GET("/v2/models", q.listModels)
@@ -256,14 +259,20 @@ func gather[T any](ctx context.Context, q *queen, of func(context.Context, *link
 }
 
 func (q *queen) listHives(c echo.Context) error {
-	return c.JSON(http.StatusOK, api.Hives{Hives: gather(c.Request().Context(), q, func(ctx context.Context, l *link) []api.Hive {
-		h := api.Hive{ID: l.info.Instance, Node: l.node, URL: l.hive.URL(), Version: l.info.Version, State: "up", Borrowed: l.lease != ""}
-		a, err := l.hive.Capabilities(ctx)
-		if h.Devices = a.Devices; err != nil {
-			h.State = "gone"
+	all := gather(c.Request().Context(), q, func(ctx context.Context, l *link) []api.Hive {
+		said, health := q.health(l.node)
+		h := api.Hive{
+			ID: cmp.Or(said.ID, l.info.Instance), Node: l.node, URL: l.hive.URL(), Version: l.info.Version, State: string(health),
+			Borrowed: l.lease != "", Devices: said.Devices, DiskFreeBytes: said.DiskFreeBytes, LastSeen: said.Seen.UTC(),
+		}
+		if a, err := l.hive.Capabilities(ctx); err == nil { // of this moment
+			h.Devices, h.DiskFreeBytes = a.Devices, a.DiskFreeBytes
+		} else {
+			h.State, h.Error = string(registry.Suspect), core.Public(err).Error()
 		}
 		return []api.Hive{h}
-	})})
+	})
+	return c.JSON(http.StatusOK, api.Hives{Hives: append(all, q.fleet.absent()...)})
 }
 
 func (q *queen) listWorkers(c echo.Context) error {

@@ -126,7 +126,9 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel) (
 	l.end = func(ctx context.Context, e *api.Ended) {
 		l.endThere(ctx, e, t.conn, exe, lease.Proc{PID: up.PID, Started: up.Started})
 	}
-	l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err)
+	if l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err); err != nil {
+		f.end(l) //nolint:contextcheck // an end has its own time
+	}
 	return l, err
 }
 

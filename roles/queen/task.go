@@ -260,15 +260,14 @@ func (ts *tasks) refuse(why error) {
 	ts.ended = cmp.Or[error](ts.ended, why)
 }
 
-// drain takes no new tasks and gives the running ones some time, unless hurry is closed.
-func (ts *tasks) drain(most time.Duration, hurry <-chan struct{}) {
+// drain takes no new tasks and gives the running ones time until ctx is done.
+func (ts *tasks) drain(ctx context.Context) {
 	ts.refuse(errEnding)
 	done := make(chan struct{})
 	go func() { ts.running.Wait(); close(done) }() // ends at the latest with endAll
 	select {
 	case <-done:
-	case <-hurry:
-	case <-time.After(most):
+	case <-ctx.Done():
 	}
 }
 

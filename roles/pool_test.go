@@ -1,0 +1,128 @@
+package roles
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+// hives are those of the queen's list.
+func (q running) hives() []api.Hive {
+	q.w.t.Helper()
+	list, err := q.client.Hives(q.w.t.Context())
+	if err != nil {
+		q.w.t.Fatal(err)
+	}
+	return list.Hives
+}
+
+// up waits until a node's hive is up and has reported itself.
+func (q running) up(node core.NodeName) (h api.Hive) {
+	q.w.t.Helper()
+	q.w.until(fmt.Sprintf("%s has joined", node), func() bool {
+		for _, h = range q.hives() {
+			if h.Node == node && h.State == "up" && len(h.ID) > 2 && h.ID[:2] == "h-" {
+				return true
+			}
+		}
+		return false
+	})
+	return h
+}
+
+// workers are those of the queen's list.
+func (q running) workers() []api.Worker {
+	q.w.t.Helper()
+	list, err := q.client.QueenWorkers(q.w.t.Context())
+	if err != nil {
+		q.w.t.Fatal(err)
+	}
+	return list.Workers
+}
+
+// A persistent queen holds a hive of her own machine from the start, and brings it
+// up again.
+func TestQueenKeepsHiveUp(t *testing.T) {
+	w := newWorld(t)
+	q := w.queen(nil)
+	first := q.up("localhost")
+	if first.LastSeen.IsZero() || len(first.Devices) == 0 {
+		t.Errorf("joined with %+v", first)
+	}
+	signal(t, w.proc("rbee-hive"), syscall.SIGKILL)
+	w.until("another hive is up", func() bool { return q.up("localhost").ID != first.ID })
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+	if left := w.procs(""); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// A queen that was killed and is back finds her hive and its workers.
+func TestQueenComesBack(t *testing.T) {
+	need(t, 8080, 9200)
+	w := newWorld(t)
+	grace := []string{"RBEE_LIMITS_EOF_GRACE=10m"}
+	q := w.queen(grace)
+	want := q.text(fields{"context_length": 512})
+	hive, worker := w.proc("rbee-hive"), w.proc("llm-worker-rbee")
+	signal(t, command{q.cmd.Process}, syscall.SIGKILL)
+	q.wait()
+	q = w.queen(grace)
+	q.up("localhost")
+	if list := q.workers(); len(list) != 1 || list[0].PID != worker.PID {
+		t.Errorf("workers after her return: %+v, want pid %d", list, worker.PID)
+	}
+	if got := q.text(fields{"context_length": 512}); got != want {
+		t.Errorf("after her return: %q, before: %q", got, want)
+	}
+	if h, one := w.proc("rbee-hive"), w.proc("llm-worker-rbee"); h != hive || one != worker {
+		t.Errorf("hive and worker %v, %v; before her return %v, %v", h, one, hive, worker)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// A hive that says nothing is suspected and then given up, and another one is
+// brought up in its place.
+func TestSilentHive(t *testing.T) {
+	w := newWorld(t)
+	q := w.queen([]string{
+		"RBEE_LIMITS_HEARTBEAT=50ms", "RBEE_LIMITS_SUSPECT=500ms", "RBEE_LIMITS_GONE=4s",
+		"RBEE_LIMITS_WORKER_STOP=200ms", "RBEE_LIMITS_TERM_GRACE=200ms",
+	})
+	first := q.up("localhost")
+	hive := w.proc("rbee-hive")
+	signal(t, hive, syscall.SIGSTOP)
+	q.w.until("it is suspected", func() bool {
+		list := q.hives()
+		return len(list) == 1 && list[0].State == "suspect"
+	})
+	w.until("another hive is up", func() bool { return q.up("localhost").ID != first.ID })
+	if now := w.proc("rbee-hive"); now == hive {
+		t.Errorf("the silent hive is still there: %v", now)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// A node that cannot be reached delays nobody, and the list says why it is away.
+func TestDeadNode(t *testing.T) {
+	w := newWorld(t)
+	q := w.queen(nil, "--node", "nowhere.invalid")
+	q.up("localhost")
+	q.text(nil)
+	w.until("the list says why", func() bool {
+		for _, h := range q.hives() {
+			if h.Node == "nowhere.invalid" {
+				return h.State == "gone" && h.Error != ""
+			}
+		}
+		return false
+	})
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
