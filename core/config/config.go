@@ -25,6 +25,7 @@ type Settings struct {
 	Limits    Limits
 	TokenFile string   // empty: none
 	ModelDirs []string // files in them may be named in requests; read only
+	Nodes     map[string]Node
 }
 
 // Paths are where rbee keeps things. RBEE_HOME moves all of them together.
@@ -33,6 +34,7 @@ type Paths struct {
 	Data   string // models that were copied here
 	State  string // logs, what was set aside
 	Config string // the config file that was read; empty: none
+	Own    string // the config file of this person, whether it is there or not
 }
 
 // Catalog is the file of the catalog.
@@ -46,6 +48,7 @@ type file struct {
 	TokenFile string                  `toml:"token_file"`
 	ModelDirs []string                `toml:"models_dirs"`
 	Limits    map[string]tomlDuration `toml:"limits"`
+	Node      map[string]Node         `toml:"node"`
 }
 
 // tomlDuration is a duration as Go writes it, or a number of seconds.
@@ -116,7 +119,7 @@ func (s *Settings) readFile(env func(string) string) error {
 	if f := env("RBEE_CONFIG"); f != "" {
 		candidates, required = []string{f}, true
 	}
-	s.Paths.Config = ""
+	s.Paths.Own, s.Paths.Config = candidates[0], ""
 	for _, name := range candidates {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) && !required {
@@ -142,7 +145,10 @@ func (s *Settings) parse(name string, b []byte) error {
 			return invalid(name+": limits."+key, err)
 		}
 	}
-	s.TokenFile, s.ModelDirs = f.TokenFile, f.ModelDirs
+	if err := checkNodes(f.Node); err != nil {
+		return invalid(name, err)
+	}
+	s.TokenFile, s.ModelDirs, s.Nodes = f.TokenFile, f.ModelDirs, f.Node
 	return nil
 }
 
