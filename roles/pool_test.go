@@ -1,7 +1,9 @@
 package roles
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -125,4 +127,58 @@ func TestDeadNode(t *testing.T) {
 	})
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
+}
+
+// Where only one of two models fits, the one that nobody uses makes room for the
+// other, every time; the one in use never does.
+func TestSwap(t *testing.T) {
+	w := newWorld(t)
+	a, b := bigModel(t, 2), bigModel(t, 2)
+	q := w.queen(nil)
+	short := func(model string) fields { return fields{"model": model, "context_length": 128, "prompt": "a b c"} }
+	want := q.text(short(q.imported(a)))
+	needs := q.workers()[0].NeedsBytes
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+
+	q = w.queen([]string{fmt.Sprintf("RBEE_MEMORY_MAX=%d", needs*3/2)})
+	a, b = q.imported(a), q.imported(b)
+	for i, model := range []string{a, b, a, b} {
+		if got := q.text(short(model)); got != want {
+			t.Errorf("answer %d: %q, want %q", i, got, want)
+		}
+		if n := len(w.procs("llm-worker-rbee")); n != 1 {
+			t.Errorf("after answer %d: %d workers", i, n)
+		}
+	}
+	long := short(b)
+	long["max_tokens"], long["ignore_eos"] = 100, true
+	asked := make(chan answer, 1)
+	go func() { asked <- q.post(long) }()
+	w.until("b is in use", func() bool { return slots(q.workers()) == 3 })
+	if got := q.text(short(a)); got != want { // it waits for b to become idle
+		t.Errorf("after a busy one: %q, want %q", got, want)
+	}
+	var r api.TaskResult
+	if got := <-asked; json.Unmarshal([]byte(got.body), &r) != nil || r.TokensOut != 100 {
+		t.Errorf("the answer under way: %d %s", got.status, got.body)
+	}
+	big := short(a)
+	big["context_length"] = 2000
+	if got := q.post(big); got.code() != core.InsufficientMemory || !strings.Contains(got.body, "required_bytes") {
+		t.Errorf("what never fits: %d %s", got.status, got.body)
+	}
+	if n := len(w.procs("llm-worker-rbee")); n != 1 {
+		t.Errorf("%d workers: one was ended for a model that does not fit", n)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// slots are those that are free.
+func slots(list []api.Worker) (free int) {
+	for _, v := range list {
+		free += v.SlotsAvailable
+	}
+	return free
 }

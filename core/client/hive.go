@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"rbee/core"
 	"rbee/core/api"
@@ -27,6 +28,12 @@ func (c *Client) Workers(ctx context.Context) (w api.Workers, err error) {
 // DeleteWorker ends a worker and returns when it is gone.
 func (c *Client) DeleteWorker(ctx context.Context, id core.WorkerID) error {
 	return c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, "/v1/workers/"+url.PathEscape(string(id)), nil, nil)
+}
+
+// RetireWorker ends a worker if nobody has used it for so long; else WORKER_BUSY.
+func (c *Client) RetireWorker(ctx context.Context, id core.WorkerID, idle time.Duration) error {
+	path := fmt.Sprintf("/v1/workers/%s?idle_ms=%d", url.PathEscape(string(id)), max(idle.Milliseconds(), 1))
+	return c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, path, nil, nil)
 }
 
 // Capabilities asks a hive what its machine has.

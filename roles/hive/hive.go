@@ -154,6 +154,20 @@ func capabilities(p config.Paths) api.Capabilities {
 	return api.Capabilities{Hostname: machine.Hostname(), Version: core.Version, Devices: machine.Devices(), DiskFreeBytes: free}
 }
 
+// has is what this machine has for the hive's workers, within memory_max.
+func (h *hive) has() api.Capabilities {
+	a := capabilities(h.d.Settings.Paths)
+	if most := h.d.Settings.MemoryMax; most > 0 {
+		free := max(most-h.nursery.taken(), 0)
+		for i := range a.Devices {
+			if d := &a.Devices[i]; d.Backend == core.CPU {
+				d.MemoryTotalBytes, d.MemoryFreeBytes = min(d.MemoryTotalBytes, most), min(d.MemoryFreeBytes, free)
+			}
+		}
+	}
+	return a
+}
+
 // stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.
 func stop(c *cli.Context) error {
 	if !c.IsSet("pid") || !c.IsSet("started") {

@@ -62,10 +62,14 @@ func (h *hive) inDirs(path string) bool {
 }
 
 // room compares what a model needs with the memory that is free and promised to
-// nobody.
-func room(need, promised int64) error {
+// nobody, and with what workers may take at most; most is 0 for all there is.
+func room(need int64, others load, most int64) error {
 	available := machine.ReadMemory().Available
-	if free := max(available-promised, 0); available > 0 && need > free {
+	free := max(available-others.promised, 0)
+	if most > 0 && (available == 0 || most-others.taken < free) {
+		available, free = most, max(most-others.taken, 0)
+	}
+	if available > 0 && need > free {
 		return &core.Fault{
 			Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", need>>20, free>>20),
 			Facts: []core.Fact{core.Number("required_bytes", need), core.Number("available_bytes", free)},

@@ -161,7 +161,7 @@ func same(a, b any) bool {
 // describe is all of this hive as its holder may know it: workers that others have
 // lent it for belong to them.
 func (h *hive) describe(ctx context.Context, b lease.Boot) api.Report {
-	has := capabilities(h.d.Settings.Paths)
+	has := h.has()
 	r := api.Report{
 		ID: h.id, Node: core.NodeName(b.Node), URL: h.url, Version: has.Version,
 		Devices: has.Devices, DiskFreeBytes: has.DiskFreeBytes, Workers: []api.Worker{}, Models: []api.Model{},

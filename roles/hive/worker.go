@@ -83,7 +83,7 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 		return nil, err
 	}
 	w.ref, w.needs = m.ref, m.needs
-	err = h.nursery.spawn(w, func(promised int64) error { return room(m.needs, promised) }, func() error { return h.start(ctx, w, r, m, run) })
+	err = h.nursery.spawn(w, func(others load) error { return room(m.needs, others, h.d.Settings.MemoryMax) }, func() error { return h.start(ctx, w, r, m, run) })
 	if err != nil {
 		return nil, err
 	}
@@ -192,13 +192,21 @@ func (w *worker) promised() int64 {
 	return max(w.needs-machine.RSS(w.child.Proc.PID), 0)
 }
 
+// taken is the memory that a worker has or will have.
+func (w *worker) taken() int64 {
+	if state, _ := w.get(); state == api.Failed {
+		return 0
+	}
+	return max(w.needs, machine.RSS(w.child.Proc.PID))
+}
+
 // view is a worker as lists show it; a loaded one is asked.
 func (h *hive) view(ctx context.Context, w *worker) api.Worker {
 	state, why := w.get()
 	v := api.Worker{
 		ID: w.id, URL: fmt.Sprintf("http://%s:%d", w.node, w.port), ModelRef: w.ref, Backend: w.backend, Device: w.device,
 		State: state, PID: w.child.Proc.PID, MemoryBytes: machine.RSS(w.child.Proc.PID), StartedAt: w.started.UTC(), LastActivity: w.started.UTC(), Error: why,
-		ContextLength: w.context, Threads: w.threads,
+		ContextLength: w.context, Threads: w.threads, NeedsBytes: w.needs,
 	}
 	select {
 	case <-w.child.Exited():

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,7 +42,7 @@ func Command() *cli.Command {
 
 func daemonFlags() []cli.Flag {
 	return append(cmdline.DaemonFlags(fmt.Sprintf("127.0.0.1:%d", Port)),
-		&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of a machine whose hive is to be always up, besides this one's; may be repeated"},
+		&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of a machine whose hive is to be always up, besides this one and those of the config; may be repeated"},
 		&cli.StringFlag{Name: "config", Usage: "`FILE` with settings, also for what is started"},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "after which a worker that nobody uses ends (default: 5m)"},
 		&cli.StringFlag{Name: "config-ssh", Usage: "`FILE` to use as ssh_config", Hidden: true},
@@ -122,7 +124,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 		q.report = io.Discard
 	}
 	q.fleet.q, q.pool.q, q.fleet.sshConfig = q, q, c.String("config-ssh")
-	q.fleet.always(c.StringSlice("node"))
+	q.fleet.always(slices.Concat(slices.Sorted(maps.Keys(d.Settings.Nodes)), c.StringSlice("node")))
 	if c.IsSet("idle-timeout") {
 		q.hiveArgs = []string{"--idle-timeout", c.Duration("idle-timeout").String()}
 	}
