@@ -101,6 +101,7 @@ type Candidate struct {
 	State         string        `json:"state"` // of the hive
 	Fits          *bool         `json:"fits"`  // null: not known before the model is there
 	FreeBytes     int64         `json:"memory_free_bytes"`
+	Evictable     int64         `json:"memory_idle_bytes"` // of workers that nobody uses, which make room
 	RequiredBytes int64         `json:"required_bytes,omitempty"`
 	Loaded        bool          `json:"loaded"`
 	FreeSlots     int           `json:"slots_available"`
@@ -146,9 +147,12 @@ type TaskResult struct {
 // that it has ended and a last one that says so, for the keeper's proof.
 type Ended struct {
 	Node    core.NodeName `json:"node"`
-	Hive    string        `json:"hive"`    // what it took: "was asked", "SIGTERM", "SIGKILL"; "lives on" for a borrowed one
-	Workers int           `json:"workers"` // that were running and are gone
-	Left    int           `json:"left"`    // that could not be ended or not be seen to end
+	Hive    string        `json:"hive"`                         // what it took: "was asked", "SIGTERM", "SIGKILL"; "lives on" for a borrowed one
+	Workers int           `json:"workers"`                      // that were running and are gone
+	Left    int           `json:"left"`                         // that could not be ended or not be seen to end
+	Bytes   int64         `json:"memory_bytes,omitempty"`       // that those workers had
+	Before  int64         `json:"memory_free_before,omitempty"` // of the machine, in bytes; 0: not known
+	After   int64         `json:"memory_free_after,omitempty"`
 	Error   string        `json:"error,omitempty"`
 	All     bool          `json:"all,omitempty"` // the last line: there is no other hive
 }

@@ -103,3 +103,10 @@ func (d *Daemon) HeldBy(c *lease.Carrier) error {
 	<-c.Done()
 	return nil
 }
+
+// Until returns a copy of ctx that ends also when the daemon's end begins.
+func (d *Daemon) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(d.Ctx, cancel)
+	return ctx, func() { unhook(); cancel() }
+}

@@ -37,6 +37,10 @@ func Command() *cli.Command {
 			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
 			{
+				Name: "left", Usage: "print what is left of a run, as JSON", Action: left, Hidden: true,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "run"}},
+			},
+			{
 				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
 				Flags: []cli.Flag{&cli.IntFlag{Name: "pid"}, &cli.Uint64Flag{Name: "started"}},
 			},
@@ -166,6 +170,19 @@ func (h *hive) has() api.Capabilities {
 		}
 	}
 	return a
+}
+
+// left is what a queen runs on a node after the end of its hive.
+func left(c *cli.Context) error {
+	if c.String("run") == "" {
+		return &core.Fault{Kind: core.Invalid, What: "want --run", Try: "rbee hive left --help"}
+	}
+	out := api.Left{Processes: []string{}, Devices: machine.Devices()}
+	there, _ := lease.Leftovers(c.String("run"))
+	for _, p := range there {
+		out.Processes = append(out.Processes, fmt.Sprintf("%s (pid %d)", p.Name, p.PID))
+	}
+	return json.NewEncoder(c.App.Writer).Encode(out)
 }
 
 // stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.

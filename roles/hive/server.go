@@ -33,6 +33,7 @@ func (h *hive) routes() *echo.Echo {
 	e.HEAD("/v1/blobs/:hash", h.getBlob)
 	e.PUT("/v1/blobs/:hash", h.putBlob)
 	e.GET("/v1/capabilities", func(c echo.Context) error { return c.JSON(http.StatusOK, h.has()) })
+	e.GET("/v1/logs", h.logs)
 	e.POST("/v1/shutdown", h.shutdown)
 	return e
 }
@@ -107,4 +108,22 @@ func (h *hive) shutdown(c echo.Context) error {
 	serve.Accepted(c)
 	h.d.End(cmdline.ErrAsked)
 	return nil
+}
+
+// logs is GET /v1/logs?worker=&follow=: the last lines of the hive and all it has
+// started, or of one worker.
+func (h *hive) logs(c echo.Context) error {
+	kept := &h.d.LogTo.Kept
+	if id := c.QueryParam("worker"); id != "" {
+		w, err := h.nursery.worker(core.WorkerID(id))
+		if err != nil {
+			return err
+		}
+		kept = w.log
+	}
+	return serve.Lines(c, "text/plain; charset=utf-8", func(ctx context.Context, line func([]byte) error) error {
+		ctx, stop := h.d.Until(ctx)
+		defer stop()
+		return kept.Read(ctx, c.QueryParam("follow") == "true", line)
+	})
 }

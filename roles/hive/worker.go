@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type worker struct {
 	queenURL string
 	started  time.Time
 	child    *lease.Child
+	log      *lease.Kept
 	client   *client.Client
 
 	mu    sync.Mutex // guards state and err
@@ -110,7 +112,7 @@ func (h *hive) start(ctx context.Context, w *worker, r api.SpawnRequest, m provi
 	if err != nil {
 		return err
 	}
-	w.port = cmdline.Port(ln)
+	w.port, w.log = cmdline.Port(ln), lease.NewKept(1000)
 	w.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", w.port), client.Options{Token: w.token})
 	args := []string{
 		"serve", "--model", m.path, "--model-ref", string(m.ref), "--backend", string(w.backend), "--device", fmt.Sprint(w.device),
@@ -121,7 +123,7 @@ func (h *hive) start(ctx context.Context, w *worker, r api.SpawnRequest, m provi
 		args = append(args, "--model-sha256", m.sha256)
 	}
 	w.child, err = lease.Start(lease.Spec{
-		Name: "llm-worker-rbee", Args: args, Run: run, Listener: ln, Log: h.d.LogTo,
+		Name: "llm-worker-rbee", Args: args, Run: run, Listener: ln, Log: io.MultiWriter(w.log, h.d.LogTo),
 		Boot: lease.Boot{Token: w.token, Node: string(w.node), Instance: run, Mode: core.Ephemeral},
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/machine"
 )
 
 // hivePort is where an operator's hive is looked for.
@@ -133,6 +134,31 @@ func (f *fleet) end(l *link) api.Ended {
 	ctx, cancel := context.WithTimeout(context.Background(), f.q.d.Settings.Limits.HiveStop())
 	defer cancel()
 	e := api.Ended{Node: l.node, Workers: len(f.q.pool.known.Of(l.id))}
+	f.weigh(ctx, l, &e)
 	l.end(ctx, &e)
+	if e.Left == 0 && l.after != nil {
+		l.after(ctx, &e)
+	}
 	return e
+}
+
+// weigh notes what a hive's workers have of its machine's memory.
+func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
+	ctx, cancel := context.WithTimeout(ctx, glance/4)
+	defer cancel()
+	if list, err := l.hive.Workers(ctx); err == nil {
+		for _, v := range list.Workers {
+			if known, ok := f.q.pool.known.Find(v.ID); ok && known.Hive == l.id {
+				e.Bytes += v.MemoryBytes
+			}
+		}
+	}
+	if has, err := l.hive.Capabilities(ctx); err == nil && len(has.Devices) > 0 {
+		e.Before = has.Devices[0].MemoryFreeBytes
+	}
+}
+
+// lookHere looks for what is left of the run on this machine, after its hive's end.
+func (f *fleet) lookHere(_ context.Context, e *api.Ended) {
+	e.After = machine.ReadMemory().Available
 }

@@ -58,6 +58,7 @@ func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator
 	l.held.add(func() { _ = child.Lease.Close() })
 	l.held.add(l.hive.Close)
 	grace := lease.Grace{Term: f.q.d.Settings.Limits.HiveStop()}
+	l.after = f.lookHere
 	l.end = func(ctx context.Context, e *api.Ended) { e.Hive = string(child.Stop(ctx, nil, grace)) }
 	if l.info, err = f.awaitHealth(ctx, l.hive, child.Done(), child.Err); err != nil {
 		child.Stop(context.WithoutCancel(ctx), nil, grace)

@@ -21,6 +21,7 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/config"
+	"rbee/core/lease"
 	"rbee/core/machine"
 	"rbee/core/secure"
 	"rbee/registry"
@@ -53,19 +54,20 @@ func daemonFlags() []cli.Flag {
 
 // A queen is the daemon.
 type queen struct {
-	d      *cmdline.Daemon
-	port   int
-	token  string // of workers, and of hives that we start
-	dirs   []string
-	slots  int // of a worker
-	fleet  fleet
-	pool   pool
-	hives  registry.Hives // as they report themselves
-	tasks  tasks
-	files  imported
-	hashes hashes
-	queue  queue
-	report io.Writer // where an ephemeral queen says what she ended
+	d        *cmdline.Daemon
+	port     int
+	token    string // of workers, and of hives that we start
+	dirs     []string
+	slots    int // of a worker
+	fleet    fleet
+	pool     pool
+	hives    registry.Hives // as they report themselves
+	tasks    tasks
+	files    imported
+	hashes   hashes
+	queue    queue
+	report   io.Writer   // where an ephemeral queen says what she ended
+	farewell *lease.Kept // the same, for who has asked for the end
 
 	operator string   // the token of this user's own daemons; empty: none
 	hiveArgs []string // of hives that we start
@@ -117,7 +119,7 @@ func useConfig(c *cli.Context) error {
 func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 	q := &queen{
 		d: d, token: d.Token,
-		slots: 1, report: c.App.Writer, queue: queue{limit: c.Int("queue")},
+		slots: 1, report: c.App.Writer, farewell: lease.NewKept(10_000), queue: queue{limit: c.Int("queue")},
 	}
 	if d.Mode == core.Persistent {
 		q.slots = 4 // one answer is all that an ephemeral queen is for
@@ -146,7 +148,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 func (q *queen) end(context.Context) {
 	q.tasks.endAll(errEnding)
 	q.fleet.keepers.Wait()
-	say := json.NewEncoder(q.report)
+	say := json.NewEncoder(io.MultiWriter(q.farewell, q.report))
 	var one sync.Mutex
 	q.fleet.endAll(func(e api.Ended) { //nolint:contextcheck // an end has its own time
 		one.Lock()
