@@ -3,6 +3,7 @@ package roles
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -142,4 +143,26 @@ func TestStopAll(t *testing.T) {
 	w.healthy(9200)
 	w.start("rbee", "stop", "--all").expect(0)
 	hive.expect(0)
+}
+
+// A token that the user has made is what daemons demand from then on, and what the
+// user's commands bring.
+func TestTokenNew(t *testing.T) {
+	need(t, 8080)
+	w := newWorld(t)
+	made := w.start("rbee", "token", "new")
+	made.expect(0)
+	if file := filepath.Join(w.home, ".config", "rbee", "token"); made.stdout() != file+"\n" {
+		t.Errorf("token new: %q, want %s", made.stdout(), file)
+	}
+	w.start("rbee", "token", "new").expect(2, "there is a token in", "--replace")
+	q := w.start("queen-rbee", "daemon")
+	w.healthy(8080)
+	if a := call(t, "GET", "http://127.0.0.1:8080/v2/workers", nil); a.code() != core.MissingAPIKey {
+		t.Errorf("a stranger: %d %s", a.status, a.body)
+	}
+	w.start("rbee", "infer", "what is a hive?", "--max-tokens", "5").expect(0)
+	w.start("rbee", "ps").expect(0)
+	w.start("rbee", "stop").expect(0)
+	q.expect(0)
 }

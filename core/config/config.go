@@ -36,6 +36,7 @@ type Paths struct {
 	State  string // logs, what was set aside
 	Config string // the config file that was read; empty: none
 	Own    string // the config file of this person, whether it is there or not
+	Token  string // where rbee token new puts a token, which then is the default
 }
 
 // Catalog is the file of the catalog.
@@ -87,6 +88,9 @@ func Load(environ []string) (Settings, error) {
 	if v := env("RBEE_TOKEN_FILE"); v != "" {
 		s.TokenFile = v
 	}
+	if _, err := os.Stat(s.Paths.Token); s.TokenFile == "" && err == nil {
+		s.TokenFile = s.Paths.Token
+	}
 	if v := env("RBEE_MODELS_DIR"); v != "" {
 		s.ModelDirs = filepath.SplitList(v)
 	}
@@ -105,7 +109,7 @@ func paths(env func(string) string) Paths {
 	if root := env("RBEE_HOME"); root != "" {
 		return Paths{
 			Home: root, Data: filepath.Join(root, "data"), State: filepath.Join(root, "state"),
-			Config: filepath.Join(root, "config.toml"),
+			Config: filepath.Join(root, "config.toml"), Token: filepath.Join(root, "token"),
 		}
 	}
 	home := env("HOME")
@@ -118,6 +122,7 @@ func paths(env func(string) string) Paths {
 	return Paths{
 		Home: filepath.Join(home, ".rbee"), Data: in("XDG_DATA_HOME", ".local", "share"),
 		State: in("XDG_STATE_HOME", ".local", "state"), Config: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "config.toml"),
+		Token: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "token"),
 	}
 }
 
