@@ -9,6 +9,7 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/client"
 )
 
 // hives are those of the queen's list.
@@ -181,4 +182,35 @@ func slots(list []api.Worker) (free int) {
 		free += v.SlotsAvailable
 	}
 	return free
+}
+
+// A restart finishes what runs, and hands hive, workers and port over to the
+// program's file as it is now.
+func TestQueenRestarts(t *testing.T) {
+	need(t, 8080, 9200)
+	w := newWorld(t)
+	grace := []string{"RBEE_LIMITS_EOF_GRACE=10m"}
+	q := running{run: w.startEnv(grace, "queen-rbee", "daemon"), url: "http://127.0.0.1:8080"}
+	w.healthy(8080)
+	q.client = client.New(q.url, client.Options{})
+	q.up("localhost")
+	task := q.begin(q.imported(bigModel(t, 2)), 200)
+	hive, worker := w.proc("rbee-hive"), w.proc("llm-worker-rbee")
+	for range 2 { // the second one has no child of her own
+		r := w.start("rbee", "queen", "restart")
+		r.expect(0)
+		if !strings.Contains(r.stdout(), "the queen is rbee") {
+			t.Errorf("restart: %q", r.stdout())
+		}
+		q.up("localhost")
+		if h, one := w.proc("rbee-hive"), w.proc("llm-worker-rbee"); h != hive || one != worker {
+			t.Errorf("hive and worker %v, %v; before %v, %v", h, one, hive, worker)
+		}
+		w.until("the worker is known", func() bool { list := q.workers(); return len(list) == 1 && list[0].PID == worker.PID })
+	}
+	if err := <-task; err != nil {
+		t.Errorf("the answer that was under way: %v", err)
+	}
+	w.start("rbee", "stop").expect(0)
+	q.expect(0)
 }

@@ -103,3 +103,8 @@ func (c *Client) Stop(ctx context.Context, f func(api.Ended)) error {
 		return nil
 	})
 }
+
+// Restart has a queen execute her program anew. It returns before she does.
+func (c *Client) Restart(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/restart", nil, nil)
+}

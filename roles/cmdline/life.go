@@ -76,7 +76,7 @@ func (d *Daemon) Serve(ln net.Listener, h http.Handler, p Phases) error {
 func (d *Daemon) drains() bool {
 	cause := context.Cause(d.Ctx)
 	s, signalled := errors.AsType[lease.SignalError](cause)
-	asked := errors.Is(cause, ErrAsked) || signalled && s.Signal != syscall.SIGINT
+	asked := errors.Is(cause, ErrAsked) || errors.Is(cause, ErrHandover) || signalled && s.Signal != syscall.SIGINT
 	return d.Mode == core.Persistent && !d.leased && asked
 }
 

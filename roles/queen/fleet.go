@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 
 	"rbee/core"
@@ -24,6 +25,7 @@ type fleet struct {
 	watching  sync.WaitGroup  // one for each link
 	pool      []core.NodeName // whose hives are always to be up
 	keepers   sync.WaitGroup  // one for each node of the pool
+	inherited []string        // the pids of children from before a restart
 
 	mu    sync.Mutex // guards all below
 	links map[core.NodeName]*link
@@ -112,6 +114,18 @@ func (f *fleet) up() (list []*link) {
 	}
 	slices.SortFunc(list, func(a, b *link) int { return cmp.Compare(a.node, b.node) })
 	return list
+}
+
+// children are the pids of the hives that this process has started, in this life or
+// one before.
+func (f *fleet) children() []string {
+	pids := slices.Clone(f.inherited)
+	for _, l := range f.up() {
+		if l.pid != 0 {
+			pids = append(pids, strconv.Itoa(l.pid))
+		}
+	}
+	return pids
 }
 
 // endAll ends every hive that lives by us and lets go of the others, all at once.

@@ -22,6 +22,7 @@ type link struct {
 	hive  *client.Client
 	info  api.Health
 	dial  dialer // nil: the hive is on this machine
+	pid   int    // of our child; 0: the hive is none
 	lease string // under which workers are spawned; empty: the hive itself lives by us
 
 	gone  <-chan struct{}                      // closed when the hive is

@@ -51,7 +51,7 @@ func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator
 		return nil, &core.Fault{Kind: core.Internal, What: err.Error(), Cause: err}
 	}
 	l := &link{
-		id: secure.RandomID(), node: name, gone: child.Done(), held: &holds{},
+		id: secure.RandomID(), node: name, gone: child.Done(), held: &holds{}, pid: child.Proc.PID,
 		hive: client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.token}),
 	}
 	l.held.add(func() { <-child.Done() }) // its watchdog sees to that

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,10 @@ func Command() *cli.Command {
 	return &cli.Command{
 		Name: "queen", Usage: "the daemon that decides where an answer is made",
 		Flags: daemonFlags(), Action: daemon,
-		Subcommands: []*cli.Command{{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon}},
+		Subcommands: []*cli.Command{
+			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
+			restartCommand(),
+		},
 	}
 }
 
@@ -97,10 +101,20 @@ func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 	defer over()
 	q.tasks.base, q.fleet.base = base, base //nolint:fatcontext // the lifetime of tasks and nodes, not of a call
 	if d.Mode == core.Persistent {
+		q.fleet.inherited = reap()
 		q.fleet.keepUp(d.Ctx)
 	}
+	same, err := ln.(*net.TCPListener).File() // the same socket, for who takes over
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer same.Close()
 	err = d.Serve(ln, q.routes(), cmdline.Phases{Drain: q.tasks.drain, End: q.end})
 	d.Log.Info("queen ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
+	if q.restarting() {
+		d.LogTo.Flush(200 * time.Millisecond)
+		return q.takeOver(same)
+	}
 	return err
 }
 
@@ -148,6 +162,9 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 func (q *queen) end(context.Context) {
 	q.tasks.endAll(errEnding)
 	q.fleet.keepers.Wait()
+	if q.restarting() {
+		return // hives and workers stay
+	}
 	say := json.NewEncoder(io.MultiWriter(q.farewell, q.report))
 	var one sync.Mutex
 	q.fleet.endAll(func(e api.Ended) { //nolint:contextcheck // an end has its own time

@@ -42,6 +42,7 @@ func (q *queen) routes() *echo.Echo {
 	e.GET("/v2/where", q.where)
 	e.GET("/v2/logs", q.logs)
 	e.POST("/v1/shutdown", q.shutdown)
+	e.POST("/v1/restart", q.restart)
 	e.DELETE("/v2/workers/:id", q.deleteWorker)
 	e.GET("/v2/models", q.listModels)
 	e.POST("/v2/models/import", q.importModel)
