@@ -32,13 +32,15 @@ type Worker struct {
 	Hive  string // which hive started it, of those that the node has had; empty: nobody expected it
 	URL   string // with the node's name as host
 	Ready bool   // it has called back
+	Told  bool   // a report of its hive had it
 }
 
 // A Registry is safe for use by many at once. The zero value is empty.
 type Registry struct {
 	mu      sync.Mutex // guards all
 	workers map[core.WorkerID]Worker
-	changed chan struct{} // closed at the next change
+	of      map[string]map[core.WorkerID]bool // the workers of a hive
+	changed chan struct{}                     // closed at the next change
 }
 
 // ErrGone says that a worker that was waited for is not there any more.
@@ -73,7 +75,30 @@ func (r *Registry) Ready(w Worker) error {
 func (r *Registry) Remove(id core.WorkerID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.workers, id)
+	r.drop(id)
+	r.tell()
+}
+
+// Report takes what a hive says of its workers: the whole list of those that are
+// ready. New ones are registered, as after a restart of this registry; one that was
+// reported before and is missing has ended.
+func (r *Registry) Report(hive string, list []Worker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	there := map[core.WorkerID]bool{}
+	for _, w := range list {
+		if old, ok := r.workers[w.ID]; ok && old.Hive != "" {
+			w = old
+		}
+		w.Hive, w.Ready, w.Told = hive, true, true
+		there[w.ID] = true
+		r.put(w)
+	}
+	for id := range r.of[hive] {
+		if !there[id] && r.workers[id].Told {
+			r.drop(id)
+		}
+	}
 	r.tell()
 }
 
@@ -81,20 +106,32 @@ func (r *Registry) Remove(id core.WorkerID) {
 func (r *Registry) RemoveHive(hive string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, w := range r.workers {
-		if w.Hive == hive {
-			delete(r.workers, id)
-		}
+	for id := range r.of[hive] {
+		r.drop(id)
 	}
 	r.tell()
 }
 
 func (r *Registry) put(w Worker) {
+	r.drop(w.ID) // it may have been of no hive before
 	if r.workers == nil {
-		r.workers = map[core.WorkerID]Worker{}
+		r.workers, r.of = map[core.WorkerID]Worker{}, map[string]map[core.WorkerID]bool{}
+	}
+	if r.of[w.Hive] == nil {
+		r.of[w.Hive] = map[core.WorkerID]bool{}
 	}
 	r.workers[w.ID] = w
+	r.of[w.Hive][w.ID] = true
 	r.tell()
+}
+
+func (r *Registry) drop(id core.WorkerID) {
+	hive := r.workers[id].Hive
+	delete(r.workers, id)
+	delete(r.of[hive], id)
+	if len(r.of[hive]) == 0 {
+		delete(r.of, hive)
+	}
 }
 
 func (r *Registry) tell() {
@@ -125,7 +162,13 @@ func (r *Registry) Fit(hive string, s Shape) (fit Worker, ok bool) {
 
 // Of returns the workers of a hive, by id.
 func (r *Registry) Of(hive string) []Worker {
-	return slices.DeleteFunc(r.List(), func(w Worker) bool { return w.Hive != hive })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]Worker, 0, len(r.of[hive]))
+	for id := range r.of[hive] {
+		list = append(list, r.workers[id])
+	}
+	return byID(list)
 }
 
 // List returns all workers, by id.
@@ -136,8 +179,12 @@ func (r *Registry) List() []Worker {
 	for _, w := range r.workers {
 		all = append(all, w)
 	}
-	slices.SortFunc(all, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })
-	return all
+	return byID(all)
+}
+
+func byID(list []Worker) []Worker {
+	slices.SortFunc(list, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })
+	return list
 }
 
 // Await returns the worker as soon as it is ready. It fails with ErrGone when the

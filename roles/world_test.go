@@ -88,7 +88,7 @@ func (w *world) until(what string, ok func() bool) {
 // env is the environment of the world's programs.
 func (w *world) env(more ...string) []string {
 	return append([]string{
-		"HOME=" + w.home, "PATH=" + os.Getenv("PATH"), worldMark + "=" + w.mark, "GORACE=atexit_sleep_ms=0",
+		"HOME=" + w.home, "PATH=" + os.Getenv("PATH"), worldMark + "=" + w.mark, "GORACE=atexit_sleep_ms=0", noGrace,
 	}, more...)
 }
 

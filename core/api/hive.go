@@ -53,8 +53,11 @@ type Worker struct {
 	SlotsAvailable int           `json:"slots_available"`
 	PID            int           `json:"pid"`
 	MemoryBytes    int64         `json:"memory_bytes"`
+	NeedsBytes     int64         `json:"needs_bytes,omitempty"` // as the model's header says; 0: not known
 	LastActivity   time.Time     `json:"last_activity"`
 	StartedAt      time.Time     `json:"started_at"`
+	ContextLength  int           `json:"context_length,omitempty"` // as it was asked for; 0: the model's own
+	Threads        int           `json:"threads,omitempty"`        // as it was asked for; 0: all cores
 	Error          string        `json:"error,omitempty"`
 }
 
@@ -110,4 +113,11 @@ type Up struct {
 	Started  uint64 `json:"started"` // kernel start time of the pid, for `hive stop`
 	Version  string `json:"version"`
 	Instance string `json:"instance"`
+}
+
+// Left is what `hive left --run RUN` prints: the processes of the machine that carry
+// the mark of a run, and what it has now.
+type Left struct {
+	Processes []string      `json:"processes"` // name and pid
+	Devices   []core.Device `json:"devices"`
 }

@@ -23,6 +23,10 @@ import (
 // ErrAsked is the cause of an end that POST /v1/shutdown asked for.
 var ErrAsked = errors.New("asked to end")
 
+// ErrHandover is the cause of an end after which another process of the same role
+// takes over: what this one started lives on.
+var ErrHandover = errors.New("handed over")
+
 // DaemonFlags are the flags of every daemon; listen is where it listens by default.
 func DaemonFlags(listen string) []cli.Flag {
 	return []cli.Flag{

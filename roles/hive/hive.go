@@ -20,6 +20,7 @@ import (
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
 
@@ -35,6 +36,10 @@ func Command() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
+			{
+				Name: "left", Usage: "print what is left of a run, as JSON", Action: left, Hidden: true,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "run"}},
+			},
 			{
 				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
 				Flags: []cli.Flag{&cli.IntFlag{Name: "pid"}, &cli.Uint64Flag{Name: "started"}},
@@ -54,6 +59,7 @@ func daemonFlags() []cli.Flag {
 // A hive is the daemon.
 type hive struct {
 	d       *cmdline.Daemon
+	id      string // of this process
 	node    core.NodeName
 	url     string // as our own workers reach us
 	catalog *catalog.Catalog
@@ -61,6 +67,7 @@ type hive struct {
 	idle    time.Duration
 	nursery nursery
 	hashes  hashes
+	report  reporter
 
 	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
 	over context.CancelFunc
@@ -81,7 +88,7 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 	}
 	d.Log.Info("hive up", "url", h.url, "node", string(h.node), "mode", string(d.Mode), "version", core.Version)
 	err = d.Serve(ln, h.routes(), cmdline.Phases{
-		Run:   []func(context.Context) error{h.hashAll, h.stopIdle},
+		Run:   []func(context.Context) error{h.hashAll, h.stopIdle, h.report.run},
 		Drain: h.drain, End: h.end,
 	})
 	d.Log.Info("hive ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
@@ -90,7 +97,9 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 
 // newHive binds the port and opens the catalog.
 func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
-	h := &hive{d: d, node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h := &hive{d: d, id: "h-" + secure.RandomID(), node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h.report = newReporter(h)
+	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)
@@ -147,6 +156,33 @@ func detect(c *cli.Context) error {
 func capabilities(p config.Paths) api.Capabilities {
 	free, _ := machine.DiskFree(p.Models()) // 0 where the system does not say
 	return api.Capabilities{Hostname: machine.Hostname(), Version: core.Version, Devices: machine.Devices(), DiskFreeBytes: free}
+}
+
+// has is what this machine has for the hive's workers, within memory_max.
+func (h *hive) has() api.Capabilities {
+	a := capabilities(h.d.Settings.Paths)
+	if most := h.d.Settings.MemoryMax; most > 0 {
+		free := max(most-h.nursery.taken(), 0)
+		for i := range a.Devices {
+			if d := &a.Devices[i]; d.Backend == core.CPU {
+				d.MemoryTotalBytes, d.MemoryFreeBytes = min(d.MemoryTotalBytes, most), min(d.MemoryFreeBytes, free)
+			}
+		}
+	}
+	return a
+}
+
+// left is what a queen runs on a node after the end of its hive.
+func left(c *cli.Context) error {
+	if c.String("run") == "" {
+		return &core.Fault{Kind: core.Invalid, What: "want --run", Try: "rbee hive left --help"}
+	}
+	out := api.Left{Processes: []string{}, Devices: machine.Devices()}
+	there, _ := lease.Leftovers(c.String("run"))
+	for _, p := range there {
+		out.Processes = append(out.Processes, fmt.Sprintf("%s (pid %d)", p.Name, p.PID))
+	}
+	return json.NewEncoder(c.App.Writer).Encode(out)
 }
 
 // stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.

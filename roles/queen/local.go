@@ -51,15 +51,17 @@ func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator
 		return nil, &core.Fault{Kind: core.Internal, What: err.Error(), Cause: err}
 	}
 	l := &link{
-		id: secure.RandomID(), node: name, gone: child.Done(), held: &holds{},
+		id: secure.RandomID(), node: name, gone: child.Done(), held: &holds{}, pid: child.Proc.PID,
 		hive: client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.token}),
 	}
 	l.held.add(func() { <-child.Done() }) // its watchdog sees to that
 	l.held.add(func() { _ = child.Lease.Close() })
 	l.held.add(l.hive.Close)
 	grace := lease.Grace{Term: f.q.d.Settings.Limits.HiveStop()}
+	l.after = f.lookHere
 	l.end = func(ctx context.Context, e *api.Ended) { e.Hive = string(child.Stop(ctx, nil, grace)) }
 	if l.info, err = f.awaitHealth(ctx, l.hive, child.Done(), child.Err); err != nil {
+		child.Stop(context.WithoutCancel(ctx), nil, grace)
 		l.held.drop()
 		return nil, err
 	}

@@ -126,7 +126,10 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, s
 	l.end = func(ctx context.Context, e *api.Ended) {
 		l.endThere(ctx, e, t.conn, exe, lease.Proc{PID: up.PID, Started: up.Started})
 	}
-	l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err)
+	l.after = func(ctx context.Context, e *api.Ended) { f.lookThere(ctx, e, t.conn, exe) }
+	if l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err); err != nil {
+		f.end(l) //nolint:contextcheck // an end has its own time
+	}
 	return l, err
 }
 
@@ -189,6 +192,25 @@ func (l *link) endThere(ctx context.Context, e *api.Ended, conn *remote.Conn, ex
 		e.Left = 1 + e.Workers
 		e.Error = errors.Join(errors.New("not seen to end"), context.Cause(ctx)).Error()
 		e.Hive = "lease"
+	}
+}
+
+// lookThere looks for what is left of the run on a node, by our own program there.
+func (f *fleet) lookThere(ctx context.Context, e *api.Ended, conn *remote.Conn, exe string) {
+	said, err := conn.Output(ctx, []string{exe, "hive", "left", "--run", f.q.d.Instance})
+	var left api.Left
+	if err == nil {
+		err = json.Unmarshal(said, &left)
+	}
+	if err != nil {
+		e.Error = fmt.Sprintf("it was not looked for what is left: %v", err)
+		return
+	}
+	if len(left.Devices) > 0 {
+		e.After = left.Devices[0].MemoryFreeBytes
+	}
+	if e.Left = len(left.Processes); e.Left > 0 {
+		e.Error = strings.Join(left.Processes, ", ")
 	}
 }
 
