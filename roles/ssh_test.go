@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,30 +20,40 @@ type node struct {
 	w    *world
 	home string
 	path string // for who is to call the node by its alias
+	sshd *sshdtest.Server
 }
 
+// node is one that has our program.
 func (w *world) node() node {
 	w.t.Helper()
-	n := node{w: w, home: w.t.TempDir()}
-	bin, ours := filepath.Join(n.home, ".local", "bin"), filepath.Join(n.home, "ssh")
+	n := w.bareNode()
 	exe, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, bin, worldMark, w.mark, noGrace)
-	s := sshdtest.Start(w.t, "SetEnv "+env)
-	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + s.Config() + " \"$@\"\n" // ssh asks passwd for its home, not HOME
-	for _, err := range []error{
-		os.MkdirAll(bin, 0o700), os.Symlink(exe, filepath.Join(bin, "rbee")),
-		os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700),
-	} {
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	if err := errors.Join(os.MkdirAll(n.bin(""), 0o700), os.Symlink(exe, n.bin("rbee"))); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// bareNode is one that has nothing of ours yet.
+func (w *world) bareNode() node {
+	w.t.Helper()
+	n := node{w: w, home: w.t.TempDir()}
+	ours := filepath.Join(w.t.TempDir(), "ssh")
+	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, n.bin(""), worldMark, w.mark, noGrace)
+	n.sshd = sshdtest.Start(w.t, "SetEnv "+env)
+	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + n.sshd.Config() + " \"$@\"\n" // ssh asks passwd for its home, not HOME
+	if err := errors.Join(os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700)); err != nil {
+		w.t.Fatal(err)
 	}
 	n.path = "PATH=" + ours + ":" + os.Getenv("PATH")
 	return n
 }
+
+// bin is where our program lies on the node.
+func (n node) bin(name string) string { return filepath.Join(n.home, ".local", "bin", name) }
 
 // The whole way to a node and back; then nothing of it is left.
 func TestInferOverSSH(t *testing.T) {

@@ -73,7 +73,8 @@ func (s *screen) line(ev api.Event) error {
 		s.ended(ev)
 	}
 	_, comment := ev.(*api.Comment)
-	if comment || s.unknownKey() { // which may not be the last word
+	_, failure := ev.(*api.Failure)
+	if comment || failure && s.unknownKey() { // which may not be the last word
 		return nil
 	}
 	b, err := api.EncodeEvent(ev)
