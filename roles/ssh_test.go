@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +22,10 @@ type node struct {
 	path string // for who is to call the node by its alias
 }
 
-func (w *world) node() node {
+func (w *world) node() node { return w.nodeWith() }
+
+// nodeWith is a node whose programs have more in their environment.
+func (w *world) nodeWith(more ...string) node {
 	w.t.Helper()
 	n := node{w: w, home: w.t.TempDir()}
 	bin, ours := filepath.Join(n.home, ".local", "bin"), filepath.Join(n.home, "ssh")
@@ -30,8 +34,8 @@ func (w *world) node() node {
 		w.t.Fatal(err)
 	}
 	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, bin, worldMark, w.mark, noGrace)
-	s := sshdtest.Start(w.t, "SetEnv "+env)
-	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + s.Config() + " \"$@\"\n" // ssh asks passwd for its home, not HOME
+	s := sshdtest.Start(w.t, strings.Join(append([]string{"SetEnv"}, append(more, env)...), " ")) // of two with one name the first counts
+	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + s.Config() + " \"$@\"\n"                       // ssh asks passwd for its home, not HOME
 	for _, err := range []error{
 		os.MkdirAll(bin, 0o700), os.Symlink(exe, filepath.Join(bin, "rbee")),
 		os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700),
@@ -146,4 +150,34 @@ func TestOperatorsHiveOverSSH(t *testing.T) {
 	}
 	signal(t, command{hive.cmd.Process}, syscall.SIGINT)
 	hive.expect(130)
+}
+
+// A queen that was killed and is back finds the hives of her nodes, on whatever port
+// they are, and their workers.
+func TestQueenComesBackOverSSH(t *testing.T) {
+	w := newWorld(t)
+	n := w.nodeWith("RBEE_LIMITS_EOF_GRACE=10m")
+	env := []string{n.path, "RBEE_LIMITS_EOF_GRACE=10m"}
+	q := w.queen(env, "--node", "node")
+	q.up("localhost")
+	q.up("node")
+	want := q.text(fields{"node": "node"})
+	hives, worker := w.procs("rbee-hive"), w.proc("llm-worker-rbee")
+	signal(t, command{q.cmd.Process}, syscall.SIGKILL)
+	q.wait()
+
+	q = w.queen(env, "--node", "node")
+	q.up("localhost")
+	q.up("node")
+	if list := q.workers(); len(list) != 1 || list[0].PID != worker.PID || list[0].Node != "node" {
+		t.Errorf("workers after her return: %+v, want pid %d", list, worker.PID)
+	}
+	if got := q.text(fields{"node": "node"}); got != want {
+		t.Errorf("after her return: %q, before: %q", got, want)
+	}
+	if now := w.procs("rbee-hive"); !slices.Equal(now, hives) {
+		t.Errorf("hives %v, before her return %v", now, hives)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }

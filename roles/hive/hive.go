@@ -17,6 +17,7 @@ import (
 	"rbee/catalog"
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
@@ -36,6 +37,7 @@ func Command() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
+			{Name: "find", Usage: "print where the hive of this user listens, as JSON", Action: find, Hidden: true},
 			{
 				Name: "left", Usage: "print what is left of a run, as JSON", Action: left, Hidden: true,
 				Flags: []cli.Flag{&cli.StringFlag{Name: "run"}},
@@ -83,9 +85,11 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 		return err
 	}
 	defer h.over()
-	if err := h.sayUp(c, ln); err != nil {
+	unlight, err := h.sayUp(c, ln)
+	if err != nil {
 		return errors.Join(err, ln.Close(), h.catalog.Close())
 	}
+	defer unlight()
 	d.Log.Info("hive up", "url", h.url, "node", string(h.node), "mode", string(d.Mode), "version", core.Version)
 	err = d.Serve(ln, h.routes(), cmdline.Phases{
 		Run:   []func(context.Context) error{h.hashAll, h.stopIdle, h.report.run},
@@ -131,16 +135,37 @@ func listen(c *cli.Context, d *cmdline.Daemon) (net.Listener, error) {
 	return d.Listen(c)
 }
 
-// sayUp writes the line that a queen waits for who started us over SSH.
-func (h *hive) sayUp(c *cli.Context, ln net.Listener) error {
-	if c.String("lease") != "stdin" {
-		return nil
-	}
+// sayUp says where the hive listens: in a line to the queen who started us over SSH,
+// and in a file to one who comes later, if there can be one.
+func (h *hive) sayUp(c *cli.Context, ln net.Listener) (takeBack func(), err error) {
 	me, err := lease.Find(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	up := api.Up{Port: cmdline.Port(ln), PID: me.PID, Started: me.Started, Version: core.Version, Instance: h.d.Instance}
+	takeBack = func() {}
+	if h.d.Mode == core.Persistent {
+		if takeBack, err = beacon.Light(h.d.Settings.Paths.State, "hive", up); err != nil {
+			return nil, err
+		}
+	}
+	if c.String("lease") == "stdin" {
+		err = json.NewEncoder(c.App.Writer).Encode(up)
+	}
+	return takeBack, err
+}
+
+// find is what a queen runs on a node to find the hive that runs there.
+func find(c *cli.Context) error {
+	s, err := cmdline.Settings()
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(c.App.Writer).Encode(api.Up{Port: cmdline.Port(ln), PID: me.PID, Started: me.Started, Version: core.Version, Instance: h.d.Instance})
+	up, ok := beacon.Find(s.Paths.State, "hive")
+	if !ok {
+		return nil // and no line
+	}
+	return json.NewEncoder(c.App.Writer).Encode(up)
 }
 
 func detect(c *cli.Context) error {

@@ -86,21 +86,33 @@ func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel,
 	return t, nil
 }
 
-// borrowThere holds an operator's hive on the node, if it is of the user as whom
-// we have logged in: nobody else's is lent a token.
+// borrowThere holds the hive that runs on the node, if it is of the user as whom we
+// have logged in: nobody else's is lent a token.
 func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
-	const look = `id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
-	said, err := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)})
-	uid, tables, _ := strings.Cut(string(said), "\n")
-	if err != nil && len(tables) == 0 || !secure.Listens(tables, hivePort, uid) {
+	port, ok := f.hiveThere(ctx, t)
+	if !ok {
 		return nil, errNoHive
 	}
-	l, err := f.borrow(ctx, name, t.back, t.conn.DialContext)
+	l, err := f.borrow(ctx, name, port, t.back, t.conn.DialContext)
 	if err != nil {
 		return nil, err
 	}
 	l.held.add(t.held.drop) // first of all
 	return l, nil
+}
+
+// hiveThere is the port of that hive: as its file says, for which the program must be
+// there, or the usual one by the owner of its socket.
+func (f *fleet) hiveThere(ctx context.Context, t *tunnel) (port int, ok bool) {
+	const look = `{ command -v rbee >/dev/null && rbee hive find || "$HOME/.local/bin/rbee" hive find; } 2>/dev/null; echo; id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
+	said, _ := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)}) // grep fails when it finds nothing
+	line, rest, _ := strings.Cut(string(said), "\n")
+	var up api.Up
+	if json.Unmarshal([]byte(line), &up) == nil && up.Port > 0 {
+		return up.Port, true
+	}
+	uid, tables, _ := strings.Cut(strings.TrimLeft(rest, "\n"), "\n")
+	return hivePort, secure.Listens(tables, hivePort, uid)
 }
 
 // startThere starts a hive of our own version on the node.
