@@ -80,12 +80,14 @@ func TestNodesKeepText(t *testing.T) {
 		"remove in the middle": {
 			func(p Paths) error { _, err := p.RemoveNode("mac"); return err },
 			func(s string) string {
-				return s[:strings.Index(s, "[ node . mac")] + s[strings.Index(s, "\n# times"):]
+				before, rest, _ := strings.Cut(s, "[ node . mac")
+				_, after, _ := strings.Cut(rest, "\n# times")
+				return before + "\n# times" + after
 			},
 		},
 		"remove the last": {
 			func(p Paths) error { _, err := p.RemoveNode("pi.local"); return err },
-			func(s string) string { return s[:strings.Index(s, `[node."pi`)] },
+			func(s string) string { before, _, _ := strings.Cut(s, `[node."pi`); return before },
 		},
 		"replace": {
 			func(p Paths) error { return p.AddNode("pi.local", Node{Port: 22}) },

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -68,6 +67,3 @@ func (n Node) authFailed(err error, offered keyring) error {
 	}
 	return f
 }
-
-// errNoRbee says that the node answers, but has no program of ours.
-var errNoRbee = errors.New("neither in PATH nor at ~/.local/bin/rbee")

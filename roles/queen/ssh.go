@@ -38,7 +38,7 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 	l, err := f.borrowThere(ctx, name, t)
 	if err == nil {
 		say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on %s", name))
-	} else if l, err = f.startThere(ctx, name, t); err == nil {
+	} else if l, err = f.startThere(ctx, name, t, say); err == nil {
 		say.that(api.HiveStart, fmt.Sprintf("hive up on %s", name))
 	}
 	if err != nil {
@@ -116,8 +116,8 @@ func (f *fleet) hiveThere(ctx context.Context, t *tunnel) (port int, ok bool) {
 }
 
 // startThere starts a hive of our own version on the node.
-func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
-	exe, err := f.program(ctx, name, t.conn)
+func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, say narrator) (*link, error) {
+	exe, err := f.program(ctx, name, t.conn, say)
 	if err != nil {
 		return nil, err
 	}
@@ -145,20 +145,32 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel) (
 	return l, err
 }
 
-// program finds ours on the node, and checks that it is this version.
-func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn) (string, error) {
-	exe, err := conn.Find(ctx)
+// program finds this version of ours on the node, or puts it there. What runs there
+// goes on with the program that it was started from.
+func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn, say narrator) (string, error) {
+	facts, err := conn.Probe(ctx)
 	if err != nil {
 		return "", err
 	}
-	version, err := conn.Version(ctx, exe)
-	if err == nil && version != core.Version {
-		err = &core.Fault{
-			Kind: core.VersionMismatch, What: fmt.Sprintf("node %s has rbee %s, this is %s", name, version, core.Version),
-			Try: fmt.Sprintf("copy this program there: scp $(command -v rbee) %s:", name),
+	said := time.Now()
+	got, err := conn.Provide(ctx, facts, remote.Pushing{Stall: f.q.d.Settings.Limits.HiveUp, Progress: func(sent, total int64) {
+		if time.Since(said) > 200*time.Millisecond {
+			said = time.Now()
+			say.comment("rbee to %s: %d of %d MB", name, sent/1e6, total/1e6)
 		}
+	}})
+	if err == nil && got.Bytes > 0 {
+		say.that(api.Push, fmt.Sprintf("rbee %s is on %s: %.1f MB sent in %.1f s%s", core.Version, name, float64(got.Bytes)/1e6, got.Took.Seconds(), replaced(got)))
 	}
-	return exe, err
+	return got.Path, err
+}
+
+// replaced says what lay there before.
+func replaced(i remote.Install) string {
+	if i.Was == "" {
+		return ""
+	}
+	return fmt.Sprintf("; %s is kept as rbee.old", i.Was)
 }
 
 // firstWord reads the line that says where the hive listens.
