@@ -25,9 +25,10 @@ import (
 // processes, found by a mark in their environment. What is left of it at the end
 // of a test fails the test.
 type world struct {
-	t    *testing.T
-	home string
-	mark string
+	t      *testing.T
+	home   string
+	mark   string
+	launch func(*exec.Cmd) error // where its programs are started; nil: here
 }
 
 const worldMark = "RBEE_TEST_WORLD"
@@ -133,7 +134,10 @@ func (w *world) startAs(user *syscall.Credential, env []string, name string, arg
 	}
 	r.closeStdoutNow = func() { stdout.Close() }
 	r.cmd.Stderr = &locked{r: r}
-	if err := r.cmd.Start(); err != nil {
+	if w.launch == nil {
+		w.launch = (*exec.Cmd).Start
+	}
+	if err := w.launch(r.cmd); err != nil {
 		w.t.Fatal(err)
 	}
 	r.stdoutDone.Go(func() { r.read(stdout) })
