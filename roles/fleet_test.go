@@ -1,9 +1,11 @@
 package roles
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,6 +43,9 @@ func newFleet(t *testing.T, logins ...fleettest.Login) *fleetWorld {
 		cmd.Path = f.Home.Path(".local/bin/rbee")
 		return f.Home.Start(cmd)
 	}
+	if divide == 1 {
+		w.patience = 4 * time.Minute
+	}
 	return &fleetWorld{w, f, divide}
 }
 
@@ -53,22 +58,35 @@ func (f *fleetWorld) in(real time.Duration) time.Duration {
 	return real/time.Duration(f.divide) + 10*time.Second
 }
 
-// alive lists who lives, as "machine:role", sorted and with each role once.
-func (f *fleetWorld) alive(machines ...string) (list []string) {
-	for _, name := range machines {
-		for _, p := range f.procs("") {
-			if role := roleOf(p); f.Machine(name).Runs(p.PID) && role != "" {
-				list = append(list, name+":"+role)
+// alive lists who lives, as "machine:name", sorted, each once.
+func (f *fleetWorld) alive() []string {
+	var list []string
+	for _, p := range f.procs("") {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))
+		if err != nil {
+			continue // gone meanwhile
+		}
+		where := "?"
+		for _, m := range f.Machines() {
+			if m.Runs(p.PID) {
+				where = m.Name
 			}
 		}
+		list = append(list, where+":"+strings.TrimSpace(string(comm)))
 	}
-	return list
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
-// roleOf is what a process of ours is called; "" when it is not ours.
-func roleOf(p lease.Proc) string {
-	b, _ := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/comm")
-	return strings.TrimSpace(string(b))
+// on is the one process of a name on a machine.
+func (f *fleetWorld) on(machine, name string) lease.Proc {
+	f.t.Helper()
+	var found []lease.Proc
+	f.until("there is a "+name+" on "+machine, func() bool {
+		found = slices.DeleteFunc(f.procs(name), func(p lease.Proc) bool { return !f.Machine(machine).Runs(p.PID) })
+		return len(found) == 1
+	})
+	return found[0]
 }
 
 // share makes a file of the tests one that every machine may read.

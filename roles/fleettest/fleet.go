@@ -91,6 +91,14 @@ func New(t testing.TB, o Options, logins ...Login) *Fleet {
 // Machine returns one by its name.
 func (f *Fleet) Machine(name string) *Machine { return f.machines[name] }
 
+// Machines are all of them, the home machine included.
+func (f *Fleet) Machines() (all []*Machine) {
+	for _, m := range f.machines {
+		all = append(all, m)
+	}
+	return all
+}
+
 // furnish makes the disks of the machines.
 func (f *Fleet) furnish(logins []Login) {
 	f.t.Helper()

@@ -138,7 +138,7 @@ func (m *Machine) PowerOff() {
 	if m.init != nil {
 		_ = m.f.link(m, "down")
 		m.init.end()
-		m.init = nil
+		m.init, m.inode = nil, ""
 	}
 }
 
