@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -36,7 +35,7 @@ func Command() *cli.Command {
 			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
 			{
-				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
+				Name: "stop", Usage: "end one hive of this machine, if it is still the same, and see that nothing of its run is left", Action: stop, Hidden: true,
 				Flags: []cli.Flag{&cli.IntFlag{Name: "pid"}, &cli.Uint64Flag{Name: "started"}},
 			},
 		},
@@ -147,16 +146,4 @@ func detect(c *cli.Context) error {
 func capabilities(p config.Paths) api.Capabilities {
 	free, _ := machine.DiskFree(p.Models()) // 0 where the system does not say
 	return api.Capabilities{Hostname: machine.Hostname(), Version: core.Version, Devices: machine.Devices(), DiskFreeBytes: free}
-}
-
-// stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.
-func stop(c *cli.Context) error {
-	if !c.IsSet("pid") || !c.IsSet("started") {
-		return &core.Fault{Kind: core.Invalid, What: "want --pid and --started", Try: "rbee hive stop --help"}
-	}
-	p := lease.Proc{PID: c.Int("pid"), Started: c.Uint64("started")}
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
-		return err
-	}
-	return nil // gone already is as good
 }
