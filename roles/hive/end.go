@@ -18,9 +18,9 @@ import (
 )
 
 // stop is what a queen runs on a node over SSH, where she cannot see: it ends one
-// hive, which was started by her, and with it everything of the hive's run. First
-// comes SIGTERM; who is left when a hive's time is nearly over is killed, the hive
-// itself included, and that is an error which says who it was.
+// hive, which she has started, and returns when nothing of its run is left. First
+// comes SIGTERM. A hive that does not end in its time is killed, and its workers'
+// leases end with it. What is left then is killed, too, and that is an error.
 func stop(c *cli.Context) error {
 	if !c.IsSet("pid") || !c.IsSet("started") {
 		return &core.Fault{Kind: core.Invalid, What: "want --pid and --started", Try: "rbee hive stop --help"}
@@ -34,15 +34,25 @@ func stop(c *cli.Context) error {
 	if err := hive.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
 		return err
 	}
-	// The second that a hive has more than its workers is the queen's, too: half of it.
-	end := time.Now().Add(s.Limits.HiveStop() - time.Second/2)
-	for left := remains(hive, run); len(left) > 0; left = remains(hive, run) {
-		if time.Now().After(end) {
-			return kill(left)
+	// The second that a hive has more than its workers is the queen's, too.
+	left := await(hive, run, s.Limits.HiveStop()-time.Second/2)
+	if len(left) > 0 && hive.Signal(syscall.SIGKILL) == nil {
+		left = await(hive, run, time.Second/4)
+	}
+	if len(left) > 0 {
+		return kill(left)
+	}
+	return nil
+}
+
+// await waits until nothing remains, and returns what does when the time is over.
+func await(hive lease.Proc, run string, most time.Duration) (left []lease.Leftover) {
+	for end := time.Now().Add(most); ; {
+		if left = remains(hive, run); len(left) == 0 || time.Now().After(end) {
+			return left
 		}
 		<-time.After(5 * time.Millisecond)
 	}
-	return nil
 }
 
 // markOf returns the run that a process belongs to; "" when it cannot be read.
@@ -69,12 +79,10 @@ func remains(hive lease.Proc, run string) (left []lease.Leftover) {
 
 // kill ends who would not end, and says who that was.
 func kill(left []lease.Leftover) error {
-	f := &core.Fault{Kind: core.Internal, What: "not everything has ended by itself"}
 	var names []string
 	for _, l := range left {
 		_ = l.Signal(syscall.SIGKILL) // it may be gone by now
 		names = append(names, fmt.Sprintf("%s, pid %d", l.Name, l.PID))
 	}
-	f.What += ", killed: " + strings.Join(names, "; ")
-	return f
+	return &core.Fault{Kind: core.Internal, What: "killed what did not end: " + strings.Join(names, "; ")}
 }
