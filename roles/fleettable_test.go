@@ -21,8 +21,8 @@ var fleetTable string
 // A cell is a line of the table, whose head says what the columns mean.
 type cell struct {
 	mode, node, phase, fault, role string
-	keeper, says                   string
-	then, lives                    []string
+	keeper                         string
+	says, then, lives              []string
 	within                         time.Duration
 	todo                           string
 }
@@ -48,11 +48,8 @@ func cells(t *testing.T) (all []cell) {
 			t.Fatalf("fleet.txt: %q: %v", line, err)
 		}
 		c := cell{
-			mode: col[0], node: col[1], phase: col[2], fault: col[3], role: col[4], keeper: col[5], says: col[6],
-			then: strings.Fields(col[7]), within: within, todo: col[10],
-		}
-		if col[8] != "" {
-			c.lives = strings.Split(col[8], ",")
+			mode: col[0], node: col[1], phase: col[2], fault: col[3], role: col[4], keeper: col[5],
+			says: split(col[6], ";"), then: strings.Fields(col[7]), lives: split(col[8], ","), within: within, todo: col[10],
 		}
 		if !slices.Contains(c.then, "ends") {
 			c.then = append([]string{"ends"}, c.then...)
@@ -62,9 +59,18 @@ func cells(t *testing.T) (all []cell) {
 	return all
 }
 
+func split(list, by string) []string {
+	all := strings.Split(list, by)
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
+}
+
 // Whatever happens to whom, whenever: what is left is what the table says, in time,
 // and the keeper says what happened.
 func TestFleetTable(t *testing.T) {
+	fleetTest(t)
 	for _, c := range cells(t) {
 		t.Run(c.name(), func(t *testing.T) {
 			if c.todo != "" {
@@ -273,11 +279,7 @@ func (s *scene) ends() {
 			s.t.Fatalf("fleet.txt: keeper: %v", err)
 		}
 	}
-	if s.says == "" {
-		s.run.expect(status)
-	} else {
-		s.run.expect(status, s.says)
-	}
+	s.run.expect(status, s.says...)
 	if took, most := time.Since(s.began), s.in(s.within); took > most {
 		s.t.Errorf("the keeper ended after %v, want %v", took, most)
 	}

@@ -39,6 +39,8 @@ func (m *Machine) mac() string { return fmt.Sprintf("02:00:00:00:00:%02x", m.num
 // moment to be gone.
 func (m *Machine) port() string { return fmt.Sprintf("m%db%d", m.number, m.boots) }
 
+func (m *Machine) pidFile() string { return filepath.Join(m.dir, "sshd.pid") }
+
 // passwd makes its list of users: the system's, with the one who logs in.
 func (m *Machine) passwd() error {
 	b, err := os.ReadFile("/etc/passwd")
@@ -64,7 +66,7 @@ func (m *Machine) sshd(user string) (host string, err error) {
 		return "", err
 	}
 	lines := append([]string{
-		"HostKey " + key, "PidFile " + filepath.Join(m.dir, "sshd.pid"), "UsePAM no", "StrictModes no", "UseDNS no",
+		"HostKey " + key, "PidFile " + m.pidFile(), "UsePAM no", "StrictModes no", "UseDNS no",
 		"PasswordAuthentication no", "PermitRootLogin prohibit-password", "SetEnv " + strings.Join(m.f.opts.Env, " "),
 	}, m.Options...)
 	if err := write(filepath.Join(m.dir, "sshd_config"), strings.Join(lines, "\n")+"\n"); err != nil {
@@ -79,8 +81,21 @@ func (m *Machine) sshd(user string) (host string, err error) {
 // and not an error of the neighbour table.
 func (m *Machine) boot() (err error) {
 	m.boots++
-	pid := filepath.Join(m.dir, "sshd.pid")
-	_ = os.Remove(pid)
+	_ = os.Remove(m.pidFile())
+	if m.init, err = keep(m.script(), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS|syscall.CLONE_NEWUTS); err != nil {
+		return err
+	}
+	if m.inode, err = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", m.init.cmd.Process.Pid)); err != nil {
+		return err
+	}
+	if err := m.plug(); err != nil {
+		return err
+	}
+	return m.await()
+}
+
+// script is what its first process does.
+func (m *Machine) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "set -e\nmount --make-rprivate /\nmount -t proc proc /proc\nmount --bind %s/passwd /etc/passwd\n", m.dir)
 	fmt.Fprintf(&b, "read plugged\nhostname %s\nip link set lo up\nip addr add %s/24 dev eth0\nip link set eth0 up\n", m.Name, m.addr())
@@ -92,19 +107,10 @@ func (m *Machine) boot() (err error) {
 	if m != m.f.Home {
 		fmt.Fprintf(&b, "/usr/sbin/sshd -f %s/sshd_config -E %s/log\n", m.dir, m.dir)
 	} else {
-		fmt.Fprintf(&b, "echo $$ > %s\n", pid)
+		fmt.Fprintf(&b, "echo $$ > %s\n", m.pidFile())
 	}
 	b.WriteString("read nothing\n")
-	if m.init, err = keep(b.String(), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS|syscall.CLONE_NEWUTS); err != nil {
-		return err
-	}
-	if m.inode, err = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", m.init.cmd.Process.Pid)); err != nil {
-		return err
-	}
-	if err := m.plug(); err != nil {
-		return err
-	}
-	return m.await(pid)
+	return b.String()
 }
 
 // plug connects it with the switch.
@@ -122,9 +128,9 @@ func (m *Machine) plug() error {
 }
 
 // await waits until sshd listens, when it writes its pid.
-func (m *Machine) await(pid string) error {
+func (m *Machine) await() error {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if b, err := os.ReadFile(pid); err == nil && len(b) > 0 {
+		if b, err := os.ReadFile(m.pidFile()); err == nil && len(b) > 0 {
 			return nil
 		}
 	}
@@ -162,6 +168,13 @@ func (m *Machine) Slow(kbits int) {
 		return k.run([]string{"net"}, "tc", "qdisc", "replace", "dev", dev, "root", "tbf", "rate", rate, "burst", "16kb", "latency", "200ms")
 	}
 	must(m.f.t, errors.Join(shape(m.f.hub, m.port()), shape(m.init, "eth0")))
+}
+
+// Mute stops its sshd: who connects is let in by the kernel, and hears nothing.
+func (m *Machine) Mute() {
+	pid, err := os.ReadFile(m.pidFile())
+	must(m.f.t, err)
+	must(m.f.t, m.init.run([]string{"pid"}, "/bin/sh", "-c", "kill -STOP "+string(pid)))
 }
 
 // Runs tells whether a process, by its pid here, runs on the machine.
