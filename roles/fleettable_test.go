@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rbee/core/config"
+	"rbee/core/lease"
 	"rbee/roles/fleettest"
 )
 
@@ -86,10 +87,10 @@ type scene struct {
 	*fleetWorld
 	cell
 
-	run     *run
-	target  signaller // of the fault
-	stopped bool
-	began   time.Time // when something was done last
+	run    *run
+	target signaller    // of the fault
+	hives  []lease.Proc // of the node, when it came
+	began  time.Time    // when something was done last
 }
 
 func playCell(t *testing.T, c cell) {
@@ -166,7 +167,7 @@ func (s *scene) command() {
 		words = 900
 	case s.phase == "idle":
 		tokens = 5
-	case s.cell.keeper == "0":
+	case s.keeper == "0":
 		tokens = 300
 	}
 	args := []string{
@@ -211,7 +212,7 @@ func (s *scene) strike() {
 	} else {
 		s.target = s.on(m.Name, called[s.role])
 	}
-	s.began = time.Now()
+	s.hives, s.began = s.hivesNow(), time.Now()
 	switch s.fault {
 	case "TERM":
 		signal(s.t, s.target, syscall.SIGTERM)
@@ -228,6 +229,14 @@ func (s *scene) strike() {
 	}
 }
 
+// hivesNow are those on the node.
+func (s *scene) hivesNow() []lease.Proc {
+	return slices.DeleteFunc(s.procs("rbee-hive"), func(p lease.Proc) bool {
+		m := s.Machine(s.node)
+		return m == nil || !m.Runs(p.PID)
+	})
+}
+
 // step does one of the cell's further steps.
 func (s *scene) step(step string) {
 	s.t.Helper()
@@ -240,6 +249,11 @@ func (s *scene) step(step string) {
 		return
 	case "lives":
 		s.left(strings.Split(names, ","))
+		return
+	case "same":
+		if now := s.hivesNow(); !slices.Equal(now, s.hives) {
+			s.t.Errorf("the hives on %s are %v, and were %v", s.node, now, s.hives)
+		}
 		return
 	case "short":
 		<-time.After(config.DefaultLimits().BeatLost / time.Duration(2*s.divide))
@@ -274,8 +288,8 @@ func (s *scene) ends() {
 		return // before the fault
 	}
 	status := -1
-	if s.cell.keeper != "killed" {
-		if _, err := fmt.Sscan(s.cell.keeper, &status); err != nil {
+	if s.keeper != "killed" {
+		if _, err := fmt.Sscan(s.keeper, &status); err != nil {
 			s.t.Fatalf("fleet.txt: keeper: %v", err)
 		}
 	}

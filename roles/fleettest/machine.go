@@ -98,7 +98,7 @@ func (m *Machine) boot() (err error) {
 func (m *Machine) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "set -e\nmount --make-rprivate /\nmount -t proc proc /proc\nmount --bind %s/passwd /etc/passwd\n", m.dir)
-	fmt.Fprintf(&b, "read plugged\nhostname %s\nip link set lo up\nip addr add %s/24 dev eth0\nip link set eth0 up\n", m.Name, m.addr())
+	fmt.Fprintf(&b, "read plugged\necho %s > /proc/sys/kernel/hostname\nip link set lo up\nip addr add %s/24 dev eth0\nip link set eth0 up\n", m.Name, m.addr())
 	for _, other := range m.f.machines {
 		if other != m {
 			fmt.Fprintf(&b, "ip neigh add %s lladdr %s dev eth0 nud permanent\n", other.addr(), other.mac())
