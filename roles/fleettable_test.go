@@ -159,17 +159,7 @@ func (s *scene) queen() {
 // command starts the keeper's command, and returns in the cell's phase.
 func (s *scene) command() {
 	s.t.Helper()
-	layers, words, tokens := 2, 3, 1900
-	switch {
-	case s.phase == "load":
-		layers = 16
-	case s.phase == "prefill":
-		words = 900
-	case s.phase == "idle":
-		tokens = 5
-	case s.keeper == "0":
-		tokens = 300
-	}
+	layers, words, tokens := s.size()
 	args := []string{
 		"infer", "--json", "--model", s.share(bigModel(s.t, layers)), "--prompt", strings.Repeat("a ", words),
 		"--temperature", "0", "--max-tokens", fmt.Sprint(tokens), "--threads", "1",
@@ -190,6 +180,26 @@ func (s *scene) command() {
 	default:
 		s.t.Fatalf("fleet.txt: no phase %q", s.phase)
 	}
+}
+
+// size is how much the command asks for. An answer that must not come to its end
+// takes longer than a beat may be lost.
+func (s *scene) size() (layers, words, tokens int) {
+	long := 4
+	if s.divide == 1 {
+		long = 12
+	}
+	switch {
+	case s.phase == "load":
+		return 16, 3, 1900
+	case s.phase == "prefill":
+		return long, 900, 1000
+	case s.phase == "idle":
+		return 2, 3, 5
+	case s.keeper == "0":
+		return 2, 3, 300
+	}
+	return long, 3, 1900
 }
 
 // where is the machine of a role.
