@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -39,11 +38,7 @@ func Command() *cli.Command {
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
 			{Name: "find", Usage: "print where the hive of this user listens, as JSON", Action: find, Hidden: true},
 			{
-				Name: "left", Usage: "print what is left of a run, as JSON", Action: left, Hidden: true,
-				Flags: []cli.Flag{&cli.StringFlag{Name: "run"}},
-			},
-			{
-				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
+				Name: "stop", Usage: "end one hive of this machine, if it is still the same, and see that nothing of its run is left", Action: stop, Hidden: true,
 				Flags: []cli.Flag{&cli.IntFlag{Name: "pid"}, &cli.Uint64Flag{Name: "started"}},
 			},
 		},
@@ -195,29 +190,4 @@ func (h *hive) has() api.Capabilities {
 		}
 	}
 	return a
-}
-
-// left is what a queen runs on a node after the end of its hive.
-func left(c *cli.Context) error {
-	if c.String("run") == "" {
-		return &core.Fault{Kind: core.Invalid, What: "want --run", Try: "rbee hive left --help"}
-	}
-	out := api.Left{Processes: []string{}, Devices: machine.Devices()}
-	there, _ := lease.Leftovers(c.String("run"))
-	for _, p := range there {
-		out.Processes = append(out.Processes, fmt.Sprintf("%s (pid %d)", p.Name, p.PID))
-	}
-	return json.NewEncoder(c.App.Writer).Encode(out)
-}
-
-// stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.
-func stop(c *cli.Context) error {
-	if !c.IsSet("pid") || !c.IsSet("started") {
-		return &core.Fault{Kind: core.Invalid, What: "want --pid and --started", Try: "rbee hive stop --help"}
-	}
-	p := lease.Proc{PID: c.Int("pid"), Started: c.Uint64("started")}
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
-		return err
-	}
-	return nil // gone already is as good
 }

@@ -172,7 +172,7 @@ func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
 	}
 }
 
-// lookHere looks for what is left of the run on this machine, after its hive's end.
+// lookHere notes the memory of this machine after the end of its hive.
 func (f *fleet) lookHere(_ context.Context, e *api.Ended) {
 	e.After = machine.ReadMemory().Available
 }

@@ -27,7 +27,7 @@ type link struct {
 
 	gone  <-chan struct{}                      // closed when the hive is
 	end   func(context.Context, *api.Ended)    // ends it in order and says what that took
-	after func(context.Context, *api.Ended)    // looks at the machine when the hive is gone; nil: nobody can
+	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
 	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
 	held  *holds
 }
