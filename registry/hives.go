@@ -17,6 +17,7 @@ type Hive struct {
 	Version       string
 	Devices       []core.Device
 	DiskFreeBytes int64
+	Models        map[core.ModelRef]bool
 	Seen          time.Time // when it last said anything
 }
 

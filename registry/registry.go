@@ -33,6 +33,9 @@ type Worker struct {
 	URL   string // with the node's name as host
 	Ready bool   // it has called back
 	Told  bool   // a report of its hive had it
+
+	Slots  int   // answers it makes at once; 0: not known yet
+	Memory int64 // bytes that it has; 0: not known yet
 }
 
 // A Registry is safe for use by many at once. The zero value is empty.
@@ -40,6 +43,8 @@ type Registry struct {
 	mu      sync.Mutex // guards all
 	workers map[core.WorkerID]Worker
 	of      map[string]map[core.WorkerID]bool // the workers of a hive
+	shaped  map[Shape]map[core.WorkerID]bool  // the workers of a shape
+	uses    map[core.WorkerID]int             // answers under way
 	changed chan struct{}                     // closed at the next change
 }
 
@@ -71,6 +76,30 @@ func (r *Registry) Ready(w Worker) error {
 	return nil
 }
 
+// Use notes that an answer of a worker is under way, until the returned function is called.
+func (r *Registry) Use(id core.WorkerID) (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.uses == nil {
+		r.uses = map[core.WorkerID]int{}
+	}
+	r.uses[id]++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.uses[id]--; r.uses[id] <= 0 {
+			delete(r.uses, id)
+		}
+	}
+}
+
+// Uses is how many answers of a worker are under way.
+func (r *Registry) Uses(id core.WorkerID) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.uses[id]
+}
+
 // Remove forgets a worker.
 func (r *Registry) Remove(id core.WorkerID) {
 	r.mu.Lock()
@@ -88,6 +117,7 @@ func (r *Registry) Report(hive string, list []Worker) {
 	there := map[core.WorkerID]bool{}
 	for _, w := range list {
 		if old, ok := r.workers[w.ID]; ok && old.Hive != "" {
+			old.Slots, old.Memory = w.Slots, w.Memory
 			w = old
 		}
 		w.Hive, w.Ready, w.Told = hive, true, true
@@ -115,22 +145,36 @@ func (r *Registry) RemoveHive(hive string) {
 func (r *Registry) put(w Worker) {
 	r.drop(w.ID) // it may have been of no hive before
 	if r.workers == nil {
-		r.workers, r.of = map[core.WorkerID]Worker{}, map[string]map[core.WorkerID]bool{}
-	}
-	if r.of[w.Hive] == nil {
-		r.of[w.Hive] = map[core.WorkerID]bool{}
+		r.workers = map[core.WorkerID]Worker{}
+		r.of, r.shaped = map[string]map[core.WorkerID]bool{}, map[Shape]map[core.WorkerID]bool{}
 	}
 	r.workers[w.ID] = w
-	r.of[w.Hive][w.ID] = true
+	file(r.of, w.Hive, w.ID)
+	file(r.shaped, w.Shape, w.ID)
 	r.tell()
 }
 
 func (r *Registry) drop(id core.WorkerID) {
-	hive := r.workers[id].Hive
+	w, ok := r.workers[id]
+	if !ok {
+		return
+	}
 	delete(r.workers, id)
-	delete(r.of[hive], id)
-	if len(r.of[hive]) == 0 {
-		delete(r.of, hive)
+	unfile(r.of, w.Hive, id)
+	unfile(r.shaped, w.Shape, id)
+}
+
+// file puts an id under a key of an index.
+func file[K comparable](index map[K]map[core.WorkerID]bool, key K, id core.WorkerID) {
+	if index[key] == nil {
+		index[key] = map[core.WorkerID]bool{}
+	}
+	index[key][id] = true
+}
+
+func unfile[K comparable](index map[K]map[core.WorkerID]bool, key K, id core.WorkerID) {
+	if delete(index[key], id); len(index[key]) == 0 {
+		delete(index, key)
 	}
 }
 
@@ -169,6 +213,19 @@ func (r *Registry) Of(hive string) []Worker {
 		list = append(list, r.workers[id])
 	}
 	return byID(list)
+}
+
+// Free returns the ready workers of the shape that have fewer answers under way than
+// slots; those whose slots are not known count as having few.
+func (r *Registry) Free(s Shape, few int) (list []Worker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.shaped[s] {
+		if w := r.workers[id]; w.Ready && r.uses[id] < cmp.Or(w.Slots, few) {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 // List returns all workers, by id.

@@ -114,10 +114,3 @@ type Up struct {
 	Version  string `json:"version"`
 	Instance string `json:"instance"`
 }
-
-// Left is what `hive left --run RUN` prints: the processes of the machine that carry
-// the mark of a run, and what it has now.
-type Left struct {
-	Processes []string      `json:"processes"` // name and pid
-	Devices   []core.Device `json:"devices"`
-}

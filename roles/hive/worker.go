@@ -145,6 +145,7 @@ const failedKept = time.Minute
 func (h *hive) watch(w *worker) {
 	ctx, loaded := context.WithCancel(h.life)
 	h.nursery.running.Go(func() { h.follow(ctx, w) })
+	h.nursery.running.Go(func() { h.heed(ctx, w) })
 	<-w.child.Done()
 	loaded()
 	w.client.Close()
@@ -184,6 +185,34 @@ func (h *hive) follow(ctx context.Context, w *worker) {
 		w.become(api.Failed, fmt.Sprintf("it did not come up in %v", h.d.Settings.Limits.WorkerUp))
 		w.child.Stop(context.WithoutCancel(ctx), nil, h.grace())
 	}
+}
+
+// unheard is after how many questions without an answer a worker is given up. An
+// answer's own time is that of four: the queen, who tells its reader, comes first.
+const unheard = 5
+
+// heed ends a worker that answers nothing any more: one that was stopped, or whose
+// machine code never returns. They are counted, for it may be us who were stopped.
+func (h *hive) heed(ctx context.Context, w *worker) {
+	limit := h.d.Settings.Limits.AnswerStall
+	for missed := 0; missed < unheard; {
+		ask, cancel := context.WithTimeout(ctx, limit/(unheard-1))
+		_, err := w.client.Ready(ask)
+		if err == nil {
+			missed = 0
+		} else {
+			missed++
+		}
+		if err == nil || ask.Err() == nil { // a refusal is quick: the pause is the same
+			<-ask.Done()
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+	w.become(api.Failed, fmt.Sprintf("it answers nothing for more than %v", limit))
+	w.child.Stop(context.WithoutCancel(ctx), nil, h.grace())
 }
 
 // promised is the memory that a worker which loads will still take.

@@ -220,13 +220,13 @@ func modelPath(model string) (path string, ok bool, err error) {
 // A queen is the one that is asked: ours, or one that ran already.
 type queen struct {
 	client *client.Client
-	child  *lease.Child // nil: not ours
-	run    string       // the mark of what we started
-	told   *endings     // what our queen says she ended
-	nodes  map[core.NodeName]bool
-	stop   time.Duration // that her end may take
-	lost   time.Duration // after which a node that hears nothing ends by itself
-	settle time.Duration // that the last processes may take to be gone
+	child  *lease.Child           // nil: not ours
+	run    string                 // the mark of what we started
+	told   *endings               // what our queen says she ended
+	nodes  map[core.NodeName]bool // that were asked for; true: a hive was there
+	stop   time.Duration          // that her end may take
+	lost   time.Duration          // after which a node that hears nothing ends by itself
+	settle time.Duration          // that the last processes may take to be gone
 }
 
 // ask sends the task and shows its answer.
@@ -237,7 +237,7 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 		}
 	}
 	if q.nodes != nil && r.Node != "" {
-		q.nodes[r.Node] = true
+		q.nodes[r.Node] = false
 	}
 	var id core.TaskID
 	for ev, err := range q.client.Task(ctx, r) {
@@ -245,8 +245,13 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 			q.cancel(ctx, id)
 			return q.why(ctx, err)
 		}
-		if started, ok := ev.Event.(*api.Started); ok {
-			id = started.JobID
+		switch ev := ev.Event.(type) {
+		case *api.Started:
+			id = ev.JobID
+		case *api.Narration:
+			if _, asked := q.nodes[r.Node]; asked && ev.Action == api.HiveStart {
+				q.nodes[r.Node] = true
+			}
 		}
 		if err := s.show(ev.Event); err != nil {
 			q.cancel(ctx, id)

@@ -90,7 +90,7 @@ func (f *fleet) put(l *link) error {
 		f.forget(l)
 		f.q.hives.LeaveNode(l.node)
 		f.q.pool.known.RemoveHive(l.id)
-		l.held.drop()
+		l.held.dropUnused()
 	})
 	return nil
 }
@@ -145,6 +145,8 @@ func (f *fleet) endAll(told func(api.Ended)) {
 // end ends one hive in order and says what it took.
 func (f *fleet) end(l *link) api.Ended {
 	defer l.held.drop()
+	l.held.use.RLock() // the hive's end must not cut off how it is seen
+	defer l.held.use.RUnlock()
 	ctx, cancel := context.WithTimeout(context.Background(), f.q.d.Settings.Limits.HiveStop())
 	defer cancel()
 	e := api.Ended{Node: l.node, Workers: len(f.q.pool.known.Of(l.id))}
@@ -172,7 +174,7 @@ func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
 	}
 }
 
-// lookHere looks for what is left of the run on this machine, after its hive's end.
+// lookHere notes the memory of this machine after the end of its hive.
 func (f *fleet) lookHere(_ context.Context, e *api.Ended) {
 	e.After = machine.ReadMemory().Available
 }

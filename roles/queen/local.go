@@ -9,22 +9,30 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/client"
 	"rbee/core/lease"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
 
-// local uses the operator's hive on this machine, or starts one.
+// local uses the hive that runs on this machine, or starts one. A hive of this user
+// is known by its file, or at the usual port by the socket's owner: a stranger must
+// not be lent a token.
 func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
-	if secure.Ours(hivePort) { // else a stranger would be lent a token
-		l, err := f.borrow(ctx, name, f.here(), nil)
+	port := hivePort
+	up, ours := beacon.Find(f.q.d.Settings.Paths.State, "hive")
+	if ours {
+		port = up.Port
+	}
+	if ours || secure.Ours(port) {
+		l, err := f.borrow(ctx, name, port, f.here(), nil)
 		if err == nil {
-			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", hivePort))
+			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", port))
 			return l, nil
 		}
 		if !errors.Is(err, errNoHive) {
-			say.that(api.Note, fmt.Sprintf("the hive on port %d cannot be used: %v", hivePort, err))
+			say.that(api.Note, fmt.Sprintf("the hive on port %d cannot be used: %v", port, err))
 		}
 	}
 	return f.startLocal(ctx, name, say)
@@ -93,8 +101,8 @@ var errNoHive = errors.New("queen: no persistent hive of this version")
 
 // borrow takes a lease on a hive that somebody else started, which the caller has
 // found to be of the same user. The end of the lease's answer is the hive's.
-func (f *fleet) borrow(ctx context.Context, name core.NodeName, queenURL string, dial dialer) (*link, error) {
-	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", hivePort), client.Options{Token: f.q.operator, DialContext: dial})
+func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenURL string, dial dialer) (*link, error) {
+	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.operator, DialContext: dial})
 	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: f.q.d.Instance, held: &holds{}}
 	l.held.add(c.Close)
 	probe, cancel := context.WithTimeout(ctx, 2*time.Second)

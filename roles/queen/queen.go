@@ -66,6 +66,7 @@ type queen struct {
 	fleet    fleet
 	pool     pool
 	hives    registry.Hives // as they report themselves
+	sizes    sizes
 	tasks    tasks
 	files    imported
 	hashes   hashes

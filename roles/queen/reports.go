@@ -74,6 +74,12 @@ func (q *queen) take(l *link, h *registry.Hive, r api.Report) {
 	if r.DiskFreeBytes != 0 {
 		h.DiskFreeBytes = r.DiskFreeBytes
 	}
+	if r.Models != nil {
+		h.Models = map[core.ModelRef]bool{}
+		for _, m := range r.Models {
+			h.Models[m.Ref] = true
+		}
+	}
 	if r.Workers != nil {
 		q.pool.known.Report(l.id, readyOf(l.node, r.Workers))
 	}
@@ -86,7 +92,7 @@ func readyOf(node core.NodeName, list []api.Worker) (ready []registry.Worker) {
 			continue
 		}
 		ready = append(ready, registry.Worker{
-			ID: v.ID, Node: node, URL: v.URL,
+			ID: v.ID, Node: node, URL: v.URL, Slots: v.SlotsTotal, Memory: max(v.MemoryBytes, v.NeedsBytes),
 			Shape: registry.Shape{Model: v.ModelRef, Backend: v.Backend, Device: v.Device, ContextLength: v.ContextLength, Threads: v.Threads},
 		})
 	}

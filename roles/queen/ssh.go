@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"rbee/core"
@@ -23,6 +24,13 @@ type tunnel struct {
 	back  string // the queen's URL, as the node sees it
 	alive context.Context
 	held  *holds
+	words sync.Mutex // held while the node's last words are waited for: the connection stays
+}
+
+func (t *tunnel) close() {
+	t.words.Lock()
+	defer t.words.Unlock()
+	_ = t.conn.Close()
 }
 
 // overSSH logs in, looks for an operator's hive and starts one otherwise.
@@ -73,13 +81,13 @@ func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunne
 	}
 	alive, stop := context.WithCancel(f.base)
 	t := &tunnel{conn: conn, alive: alive, held: &holds{}}
-	t.held.add(func() { _ = conn.Close() })
+	t.held.add(t.close)
 	t.held.add(stop)
 	t.held.run.Go(func() {
 		if err := conn.Watch(alive, limits.Beat, limits.BeatLost); err != nil {
 			f.q.d.Log.Warn("connection lost", "node", at.Alias, "error", err.Error())
 		}
-		_ = conn.Close() // whatever reads from it sees the end
+		t.close() // whatever reads from it sees the end
 	})
 	return t, nil
 }
@@ -100,21 +108,33 @@ func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel,
 	return t, nil
 }
 
-// borrowThere holds an operator's hive on the node, if it is of the user as whom
-// we have logged in: nobody else's is lent a token.
+// borrowThere holds the hive that runs on the node, if it is of the user as whom we
+// have logged in: nobody else's is lent a token.
 func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
-	const look = `id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
-	said, err := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)})
-	uid, tables, _ := strings.Cut(string(said), "\n")
-	if err != nil && len(tables) == 0 || !secure.Listens(tables, hivePort, uid) {
+	port, ok := f.hiveThere(ctx, t)
+	if !ok {
 		return nil, errNoHive
 	}
-	l, err := f.borrow(ctx, name, t.back, t.conn.DialContext)
+	l, err := f.borrow(ctx, name, port, t.back, t.conn.DialContext)
 	if err != nil {
 		return nil, err
 	}
 	l.held.add(t.held.drop) // first of all
 	return l, nil
+}
+
+// hiveThere is the port of that hive: as its file says, for which the program must be
+// there, or the usual one by the owner of its socket.
+func (f *fleet) hiveThere(ctx context.Context, t *tunnel) (port int, ok bool) {
+	const look = `{ command -v rbee >/dev/null && rbee hive find || "$HOME/.local/bin/rbee" hive find; } 2>/dev/null; echo; id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
+	said, _ := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)}) // grep fails when it finds nothing
+	line, rest, _ := strings.Cut(string(said), "\n")
+	var up api.Up
+	if json.Unmarshal([]byte(line), &up) == nil && up.Port > 0 {
+		return up.Port, true
+	}
+	uid, tables, _ := strings.Cut(strings.TrimLeft(rest, "\n"), "\n")
+	return hivePort, secure.Listens(tables, hivePort, uid)
 }
 
 // startThere starts a hive of our own version on the node.
@@ -138,7 +158,7 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, s
 	t.held.add(c.Close)
 	l := &link{id: secure.RandomID(), node: name, hive: c, dial: t.conn.DialContext, gone: proc.Done(), held: t.held}
 	l.end = func(ctx context.Context, e *api.Ended) {
-		l.endThere(ctx, e, t.conn, exe, lease.Proc{PID: up.PID, Started: up.Started})
+		l.endThere(ctx, e, t, exe, lease.Proc{PID: up.PID, Started: up.Started})
 	}
 	l.after = func(ctx context.Context, e *api.Ended) { f.lookThere(ctx, e, t.conn, exe) }
 	if l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err); err != nil {
@@ -191,42 +211,38 @@ func (f *fleet) firstWord(ctx context.Context, name core.NodeName, proc *remote.
 	return up, err
 }
 
-// endThere ends a hive over SSH: SIGTERM by our own program there, else a call,
-// else the end of its lease.
-func (l *link) endThere(ctx context.Context, e *api.Ended, conn *remote.Conn, exe string, p lease.Proc) {
+// endThere ends a hive over SSH: by our own program there, which sees that nothing
+// of it is left, else by a call, else by the end of its lease.
+func (l *link) endThere(ctx context.Context, e *api.Ended, t *tunnel, exe string, p lease.Proc) {
 	e.Hive = string(lease.Termed)
-	if err := conn.Kill(ctx, exe, p); err != nil {
-		e.Hive = string(lease.Asked)
-		if err := l.hive.Shutdown(ctx); err != nil {
-			e.Error = err.Error()
-		}
+	t.words.Lock()
+	err := t.conn.Kill(ctx, exe, p)
+	t.words.Unlock()
+	if err != nil && l.alive() && l.hive.Shutdown(ctx) == nil {
+		e.Hive, err = string(lease.Asked), nil
 	}
 	select {
 	case <-l.gone:
-		e.Error = ""
 	case <-ctx.Done():
-		e.Left = 1 + e.Workers
-		e.Error = errors.Join(errors.New("not seen to end"), context.Cause(ctx)).Error()
-		e.Hive = "lease"
+		err = unseen(context.Cause(ctx))
+	}
+	switch {
+	case errors.Is(err, core.NodeUnreachable):
+		e.Hive, e.Left, e.Error = "lease", 1+e.Workers, err.Error()
+	case err != nil:
+		e.Error = err.Error() // it says what it had to kill
 	}
 }
 
-// lookThere looks for what is left of the run on a node, by our own program there.
+// unseen is the fault of a hive that may be there or not.
+func unseen(why error) error { return fmt.Errorf("not seen to end: %w: %w", core.NodeUnreachable, why) }
+
+// lookThere notes the memory of the node after the end of its hive.
 func (f *fleet) lookThere(ctx context.Context, e *api.Ended, conn *remote.Conn, exe string) {
-	said, err := conn.Output(ctx, []string{exe, "hive", "left", "--run", f.q.d.Instance})
-	var left api.Left
-	if err == nil {
-		err = json.Unmarshal(said, &left)
-	}
-	if err != nil {
-		e.Error = fmt.Sprintf("it was not looked for what is left: %v", err)
-		return
-	}
-	if len(left.Devices) > 0 {
-		e.After = left.Devices[0].MemoryFreeBytes
-	}
-	if e.Left = len(left.Processes); e.Left > 0 {
-		e.Error = strings.Join(left.Processes, ", ")
+	said, err := conn.Output(ctx, []string{exe, "hive", "detect"})
+	var has api.Capabilities
+	if err == nil && json.Unmarshal(said, &has) == nil && len(has.Devices) > 0 {
+		e.After = has.Devices[0].MemoryFreeBytes
 	}
 }
 
