@@ -95,6 +95,18 @@ func (f *fleet) put(l *link) error {
 	return nil
 }
 
+// linked tells whether a hive is held already.
+func (f *fleet) linked(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.links {
+		if l.alive() && l.info.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *fleet) forget(l *link) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
