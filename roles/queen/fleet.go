@@ -168,9 +168,10 @@ func (f *fleet) end(l *link) api.Ended {
 	return e
 }
 
-// weigh notes what a hive's workers have of its machine's memory.
+// weigh notes what a hive's workers have of its machine's memory, if it says so at
+// once: the time is the end's.
 func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
-	ctx, cancel := context.WithTimeout(ctx, glance/4)
+	ctx, cancel := context.WithTimeout(ctx, f.q.d.Settings.Limits.HiveStop()/32)
 	defer cancel()
 	if list, err := l.hive.Workers(ctx); err == nil {
 		for _, v := range list.Workers {
