@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,33 +21,40 @@ type node struct {
 	w    *world
 	home string
 	path string // for who is to call the node by its alias
+	sshd *sshdtest.Server
 }
 
-func (w *world) node() node { return w.nodeWith() }
-
-// nodeWith is a node whose programs have more in their environment.
-func (w *world) nodeWith(more ...string) node {
+// node is one that has our program. Its programs have more in their environment.
+func (w *world) node(more ...string) node {
 	w.t.Helper()
-	n := node{w: w, home: w.t.TempDir()}
-	bin, ours := filepath.Join(n.home, ".local", "bin"), filepath.Join(n.home, "ssh")
+	n := w.bareNode(more...)
 	exe, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, bin, worldMark, w.mark, noGrace)
-	s := sshdtest.Start(w.t, strings.Join(append([]string{"SetEnv"}, append(more, env)...), " ")) // of two with one name the first counts
-	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + s.Config() + " \"$@\"\n"                       // ssh asks passwd for its home, not HOME
-	for _, err := range []error{
-		os.MkdirAll(bin, 0o700), os.Symlink(exe, filepath.Join(bin, "rbee")),
-		os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700),
-	} {
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	if err := errors.Join(os.MkdirAll(n.bin(""), 0o700), os.Symlink(exe, n.bin("rbee"))); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// bareNode is one that has nothing of ours yet.
+func (w *world) bareNode(more ...string) node {
+	w.t.Helper()
+	n := node{w: w, home: w.t.TempDir()}
+	ours := filepath.Join(w.t.TempDir(), "ssh")
+	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, n.bin(""), worldMark, w.mark, noGrace)
+	n.sshd = sshdtest.Start(w.t, strings.Join(append([]string{"SetEnv"}, append(more, env)...), " ")) // of two with one name the first counts
+	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + n.sshd.Config() + " \"$@\"\n"                      // ssh asks passwd for its home, not HOME
+	if err := errors.Join(os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700)); err != nil {
+		w.t.Fatal(err)
 	}
 	n.path = "PATH=" + ours + ":" + os.Getenv("PATH")
 	return n
 }
+
+// bin is where our program lies on the node.
+func (n node) bin(name string) string { return filepath.Join(n.home, ".local", "bin", name) }
 
 // The whole way to a node and back; then nothing of it is left.
 func TestInferOverSSH(t *testing.T) {
@@ -156,7 +164,7 @@ func TestOperatorsHiveOverSSH(t *testing.T) {
 // they are, and their workers.
 func TestQueenComesBackOverSSH(t *testing.T) {
 	w := newWorld(t)
-	n := w.nodeWith("RBEE_LIMITS_EOF_GRACE=10m")
+	n := w.node("RBEE_LIMITS_EOF_GRACE=10m")
 	env := []string{n.path, "RBEE_LIMITS_EOF_GRACE=10m"}
 	q := w.queen(env, "--node", "node")
 	q.up("localhost")

@@ -107,7 +107,7 @@ func (n Node) login(ctx context.Context, w *wire) (*ssh.Client, error) {
 	var proven bool
 	var refused *HostKeyError
 	conf.HostKeyCallback = func(_ string, _ net.Addr, key ssh.PublicKey) error {
-		refused = verdict(check.HostKeyCallback()(name, new(net.TCPAddr), key), name, key) // by name alone: behind a jump host the address says nothing
+		refused = n.verdict(check.HostKeyCallback()(name, new(net.TCPAddr), key), name, key) // by name alone: behind a jump host the address says nothing
 		if proven = refused == nil; proven {
 			return nil
 		}
@@ -154,11 +154,11 @@ func (n Node) knownHosts() (*knownhosts.HostKeyDB, error) {
 }
 
 // verdict turns the answer of known_hosts into ours; nil is trust.
-func verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
+func (n Node) verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
 	if err == nil {
 		return nil
 	}
-	e := &HostKeyError{Kind: core.HostKeyChanged, Host: knownhosts.Normalize(name), Fingerprint: ssh.FingerprintSHA256(key), Line: knownhosts.Line([]string{name}, key)}
+	e := &HostKeyError{Kind: core.HostKeyChanged, Node: n.label(), Host: knownhosts.Normalize(name), Fingerprint: ssh.FingerprintSHA256(key), Line: knownhosts.Line([]string{name}, key)}
 	if knownhosts.IsHostUnknown(err) {
 		e.Kind = core.HostKeyUnknown
 	}

@@ -14,6 +14,7 @@ import (
 // with a terminal shows the fingerprint and, for an unknown one, appends Line.
 type HostKeyError struct {
 	Kind        core.Kind // core.HostKeyUnknown or core.HostKeyChanged
+	Node        string    // as the person calls the host
 	Host        string    // as known_hosts writes it: with [ ]:port if that is not 22
 	Fingerprint string    // of the key that was offered: SHA256:…, as ssh-keygen -l prints it
 	Known       []string  // fingerprints that known_hosts has, each with its place
@@ -30,7 +31,7 @@ func (e *HostKeyError) fault() *core.Fault {
 	if e.Kind == core.HostKeyUnknown {
 		f.What = fmt.Sprintf("the host key of %s is not known", e.Host)
 		f.Facts = append(f.Facts, core.Text(FactLine, e.Line))
-		f.Try = "compare the fingerprint with the machine's, then ask again with --accept-new, or connect once with ssh"
+		f.Try = fmt.Sprintf("compare the fingerprint with the machine's, then: rbee node check --accept-new %s", e.Node)
 		return f
 	}
 	f.What = fmt.Sprintf("the host key of %s has changed: somebody may be listening, or the machine was set up anew", e.Host)

@@ -24,6 +24,8 @@ type Node struct {
 	Keys             []string // files; those with a passphrase are the agent's business
 	KnownHosts       []string // files; those that do not exist are skipped
 	HashHosts        bool     // HashKnownHosts: names are not written in clear
+	AcceptNew        bool     // StrictHostKeyChecking accept-new: an unknown key is trusted
+	NeverAsk         bool     // StrictHostKeyChecking yes: an unknown key is refused
 	Agent            string   // socket; empty: none
 	KeysOnly         bool     // IdentitiesOnly: of the agent's keys only those in Keys
 	Via              *Node    // ProxyJump: through which node; nil: none
@@ -195,6 +197,8 @@ func parse(alias string, out []byte) (n Node, jump string) {
 			n.addKnownHosts(key, value)
 		case "hashknownhosts":
 			n.HashHosts = value == "yes"
+		case "stricthostkeychecking":
+			n.AcceptNew, n.NeverAsk = value == "accept-new", value == "true" || value == "yes"
 		case "identityagent":
 			n.Agent = socket(value)
 		case "proxyjump":

@@ -56,6 +56,26 @@ func Ours(system, arch string) ([]Program, error) {
 	}
 }
 
+// Fits returns nil if something of ours is made for the node that says this of itself.
+// Whether it starts there only a push tells for sure.
+func Fits(node string, f Facts) error {
+	for _, p := range f.Programs {
+		if p.Path == f.place() && Newer(p.Version, core.Version) {
+			return mismatch(node, p)
+		}
+	}
+	list, err := Ours(f.OS, f.Arch)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if err = p.Starts(f); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // Starts returns nil unless it can be seen before that the program will not start on
 // the node: it is dynamic, so it needs a loader and a libc that is new enough.
 func (p Program) Starts(f Facts) error {

@@ -53,7 +53,7 @@ func (c *Conn) provide(ctx context.Context, f Facts, how Pushing, programs func(
 		}
 	}
 	if Newer(ours.Version, core.Version) && !how.Force {
-		return Install{}, c.mismatch(ours)
+		return Install{}, mismatch(c.node.label(), ours)
 	}
 	list, err := programs(f.OS, f.Arch)
 	if err != nil {
@@ -85,11 +85,11 @@ func (c *Conn) pushFirst(ctx context.Context, f Facts, list []Program, how Pushi
 // place is where a push puts our program.
 func (f Facts) place() string { return strings.Replace(installed, "$HOME", f.Home, 1) }
 
-func (c *Conn) mismatch(there Found) error {
+func mismatch(node string, there Found) error {
 	return &core.Fault{
-		Kind: core.VersionMismatch, What: fmt.Sprintf("node %s has rbee %s, this is %s", c.node.label(), there.Version, core.Version),
+		Kind: core.VersionMismatch, What: fmt.Sprintf("node %s has rbee %s, this is %s", node, there.Version, core.Version),
 		Facts: []core.Fact{core.Text("there", there.Version), core.Text("here", core.Version)},
-		Try:   fmt.Sprintf("use the newer one here, too; or rbee node upgrade --force %s", c.node.label()),
+		Try:   fmt.Sprintf("use the newer one here, too; or rbee node upgrade --force %s", node),
 	}
 }
 

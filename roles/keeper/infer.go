@@ -18,6 +18,7 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/client"
+	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
@@ -48,6 +49,7 @@ func inferCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep", Usage: "leave what was started running"},
 			&cli.BoolFlag{Name: "json", Usage: "all events on stdout, one a line"},
 			&cli.StringFlag{Name: "queen", Usage: "`URL` of the queen to ask"},
+			acceptNewFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "for everything, such as 2m"},
 			&cli.BoolFlag{Name: "verbose", Usage: "phases with times, and the logs of what was started"},
 		},
@@ -84,7 +86,7 @@ func infer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	err = q.ask(ctx, r, s)
+	err = q.askThrough(ctx, c, settings, r, s)
 	if errors.Is(err, errReaderGone) {
 		err = nil // as head does: enough was read
 	}
@@ -94,6 +96,19 @@ func infer(c *cli.Context) error {
 	}
 	s.verdict(ended) // what went wrong first is the error
 	return err
+}
+
+// askThrough asks again after a host key was trusted. The known_hosts of a queen
+// elsewhere is not ours to write.
+func (q *queen) askThrough(ctx context.Context, c *cli.Context, settings config.Settings, r api.TaskRequest, s *screen) error {
+	if c.IsSet("queen") {
+		return cmp.Or(q.ask(ctx, r, s), s.keyLine())
+	}
+	err := newDoorman(c, settings).through(ctx, string(r.Node), func() error {
+		s.failed = nil
+		return q.ask(ctx, r, s)
+	})
+	return cmp.Or(err, s.keyLine())
 }
 
 // errReaderGone says that stdout is closed.

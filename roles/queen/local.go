@@ -108,9 +108,13 @@ func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenU
 	probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var err error
-	if l.info, err = c.Health(probe); err != nil || l.info.Role != "hive" || l.info.Mode != core.Persistent || l.info.Version != core.Version {
+	if l.info, err = c.Health(probe); err != nil || l.info.Role != "hive" || l.info.Mode != core.Persistent {
 		l.held.drop()
 		return nil, errNoHive
+	}
+	if l.info.Version != core.Version { // others may be at work with it
+		l.held.drop()
+		return nil, fmt.Errorf("it is of version %s, this is %s; it is left alone: %w", l.info.Version, core.Version, core.VersionMismatch)
 	}
 	if f.linked(l.info.ID) { // by another name of its machine
 		l.held.drop()

@@ -15,6 +15,7 @@ import (
 	"rbee/core/lease"
 	"rbee/core/remote"
 	"rbee/core/secure"
+	"rbee/roles/cmdline"
 )
 
 // A tunnel is a connection to a node with the way back to us.
@@ -34,11 +35,11 @@ func (t *tunnel) close() {
 
 // overSSH logs in, looks for an operator's hive and starts one otherwise.
 func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
-	at, err := remote.Resolve(ctx, string(name), f.sshConfig)
+	at, err := f.resolve(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	say.that(api.SSHConnect, fmt.Sprintf("connecting to %s@%s", at.User, at.Host))
+	say.that(api.SSHConnect, fmt.Sprintf("connecting to %s", at))
 	t, err := f.dig(ctx, at, say)
 	if err != nil {
 		return nil, err
@@ -46,8 +47,11 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 	l, err := f.borrowThere(ctx, name, t)
 	if err == nil {
 		say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on %s", name))
-	} else if l, err = f.startThere(ctx, name, t, say); err == nil {
-		say.that(api.HiveStart, fmt.Sprintf("hive up on %s", name))
+	} else {
+		if !errors.Is(err, errNoHive) {
+			say.that(api.Note, fmt.Sprintf("the hive on port %d of %s cannot be used: %v", hivePort, name, err))
+		}
+		l, err = f.startThere(ctx, name, t, say)
 	}
 	if err != nil {
 		t.held.drop()
@@ -55,6 +59,16 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 	}
 	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
 	return l, nil
+}
+
+// resolve says where a node is. The config is read anew: nodes are added while a
+// queen runs.
+func (f *fleet) resolve(ctx context.Context, name core.NodeName) (remote.Node, error) {
+	s, err := cmdline.Settings()
+	if err != nil {
+		return remote.Node{}, err
+	}
+	return remote.Entry(s.Nodes[string(name)]).Resolve(ctx, string(name), f.sshConfig)
 }
 
 // login connects to a node and watches the connection.
@@ -149,8 +163,10 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, s
 	l.after = func(ctx context.Context, e *api.Ended) { f.lookThere(ctx, e, t.conn, exe) }
 	if l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err); err != nil {
 		f.end(l) //nolint:contextcheck // an end has its own time
+		return l, err
 	}
-	return l, err
+	say.that(api.HiveStart, fmt.Sprintf("hive up on %s", name))
+	return l, nil
 }
 
 // program finds this version of ours on the node, or puts it there. What runs there
