@@ -34,9 +34,9 @@ func TestPoolCommands(t *testing.T) {
 		t.Errorf("load: %s", got)
 	}
 	worker := w.proc("llm-worker-rbee")
-	if got := q.ask("where", model, "--ctx", "128"); !regexp.MustCompile(`→ +localhost +cpu 0 .* yes, 2 free +yes +up`).MatchString(got) {
-		t.Errorf("where, after: %s", got)
-	}
+	w.until("where knows of the worker and the file", func() bool {
+		return regexp.MustCompile(`→ +localhost +cpu 0 .* yes, 2 free +yes +up`).MatchString(q.ask("where", model, "--ctx", "128"))
+	})
 	id := string(q.workers()[0].ID)
 	if got := q.ask("ps"); !strings.Contains(got, id) || !strings.Contains(got, fmt.Sprint(worker.PID)) {
 		t.Errorf("ps: %s", got)

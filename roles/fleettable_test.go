@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rbee/core/api"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/roles/fleettest"
@@ -168,16 +169,15 @@ func (s *scene) command() {
 		args = append(args, "--node", s.node)
 	}
 	s.run = s.start("rbee", args...)
-	switch s.phase {
-	case "load":
-		s.run.reach("the load", phase("load"))
-	case "prefill":
-		s.run.reach("the prefill", phase("prefill"))
-	case "decode":
-		s.run.reach("token 5", token(5))
-	case "idle":
+	events := map[string]func(api.Event) bool{
+		"queen": phase(api.QueenStart), "connect": phase(api.SSHConnect), "push": phase(api.Push),
+		"load": phase(api.Load), "prefill": phase(api.Prefill), "decode": token(5),
+	}
+	if s.phase == "idle" {
 		s.run.expect(0)
-	default:
+	} else if event, ok := events[s.phase]; ok {
+		s.run.reach(s.phase, event)
+	} else {
 		s.t.Fatalf("fleet.txt: no phase %q", s.phase)
 	}
 }
@@ -190,7 +190,9 @@ func (s *scene) size() (layers, words, tokens int) {
 		long = 12
 	}
 	switch {
-	case s.phase == "load":
+	case s.phase == "push" && s.keeper == "0":
+		return 16, 3, 20
+	case s.phase == "load" || s.phase == "push":
 		return 16, 3, 1900
 	case s.phase == "prefill":
 		return long, 900, 1000
@@ -217,22 +219,21 @@ var called = map[string]string{"keeper": "rbee", "queen": "queen-rbee", "hive": 
 func (s *scene) strike() {
 	s.t.Helper()
 	m := s.Machine(s.where(s.role))
-	if s.role == "keeper" {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP}
+	sig, isSignal := signals[s.fault]
+	switch {
+	case isSignal && s.role == "keeper":
 		s.target = command{s.run.cmd.Process}
-	} else {
+	case isSignal:
 		s.target = s.on(m.Name, called[s.role])
 	}
 	s.hives, s.began = s.hivesNow(), time.Now()
-	switch s.fault {
-	case "TERM":
-		signal(s.t, s.target, syscall.SIGTERM)
-	case "KILL":
-		signal(s.t, s.target, syscall.SIGKILL)
-	case "STOP":
-		signal(s.t, s.target, syscall.SIGSTOP)
-	case "cut":
+	switch {
+	case isSignal:
+		signal(s.t, s.target, sig)
+	case s.fault == "cut":
 		m.Cut()
-	case "off":
+	case s.fault == "off":
 		m.PowerOff()
 	default:
 		s.t.Fatalf("fleet.txt: no fault %q", s.fault)

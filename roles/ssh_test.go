@@ -24,11 +24,8 @@ type node struct {
 	sshd *sshdtest.Server
 }
 
-// node is one that has our program.
-func (w *world) node() node { return w.nodeWith() }
-
-// nodeWith is a node whose programs have more in their environment.
-func (w *world) nodeWith(more ...string) node {
+// node is one that has our program. Its programs have more in their environment.
+func (w *world) node(more ...string) node {
 	w.t.Helper()
 	n := w.bareNode(more...)
 	exe, err := os.Executable()
@@ -167,7 +164,7 @@ func TestOperatorsHiveOverSSH(t *testing.T) {
 // they are, and their workers.
 func TestQueenComesBackOverSSH(t *testing.T) {
 	w := newWorld(t)
-	n := w.nodeWith("RBEE_LIMITS_EOF_GRACE=10m")
+	n := w.node("RBEE_LIMITS_EOF_GRACE=10m")
 	env := []string{n.path, "RBEE_LIMITS_EOF_GRACE=10m"}
 	q := w.queen(env, "--node", "node")
 	q.up("localhost")

@@ -29,7 +29,8 @@ type Health struct {
 	Role     string    `json:"role"` // queen, hive, worker
 	Mode     core.Mode `json:"mode"`
 	Version  string    `json:"version"`
-	Instance string    `json:"instance"` // of this process, random
+	Instance string    `json:"instance"`     // of the run, random; who is started for another has that one's
+	ID       string    `json:"id,omitempty"` // of a hive: of this process, and of no other
 }
 
 // Message is the answer to a call that has nothing else to say.

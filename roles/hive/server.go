@@ -17,7 +17,7 @@ import (
 
 func (h *hive) routes() *echo.Echo {
 	e := serve.New(serve.Options{
-		Health: api.Health{Role: "hive", Mode: h.d.Mode, Version: core.Version, Instance: h.d.Instance},
+		Health: api.Health{Role: "hive", Mode: h.d.Mode, Version: core.Version, Instance: h.d.Instance, ID: h.id},
 		Token:  h.d.Token, Hosts: h.d.Hosts, Log: h.d.Log, Admit: h.admit, Unbounded: []string{"/v1/blobs/", "/v1/leases/"},
 	})
 	e.POST("/v1/workers/spawn", h.postSpawn)

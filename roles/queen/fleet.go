@@ -95,6 +95,18 @@ func (f *fleet) put(l *link) error {
 	return nil
 }
 
+// linked tells whether a hive is held already.
+func (f *fleet) linked(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.links {
+		if l.alive() && l.info.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *fleet) forget(l *link) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,9 +170,10 @@ func (f *fleet) end(l *link) api.Ended {
 	return e
 }
 
-// weigh notes what a hive's workers have of its machine's memory.
+// weigh notes what a hive's workers have of its machine's memory, if it says so at
+// once: the time is the end's.
 func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
-	ctx, cancel := context.WithTimeout(ctx, glance/4)
+	ctx, cancel := context.WithTimeout(ctx, f.q.d.Settings.Limits.HiveStop()/32)
 	defer cancel()
 	if list, err := l.hive.Workers(ctx); err == nil {
 		for _, v := range list.Workers {

@@ -103,7 +103,7 @@ var errNoHive = errors.New("queen: no persistent hive of this version")
 // found to be of the same user. The end of the lease's answer is the hive's.
 func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenURL string, dial dialer) (*link, error) {
 	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.operator, DialContext: dial})
-	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: f.q.d.Instance, held: &holds{}}
+	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: secure.RandomID(), held: &holds{}}
 	l.held.add(c.Close)
 	probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -116,7 +116,7 @@ func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenU
 		l.held.drop()
 		return nil, fmt.Errorf("it is of version %s, this is %s; it is left alone: %w", l.info.Version, core.Version, core.VersionMismatch)
 	}
-	if l.info.Instance == f.q.d.Instance { // ours already, by another name of this machine
+	if f.linked(l.info.ID) { // by another name of its machine
 		l.held.drop()
 		return nil, errNoHive
 	}
