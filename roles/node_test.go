@@ -173,6 +173,23 @@ func TestHostKeyUnknown(t *testing.T) {
 	n.infer().expect(0, "hive up on node")
 }
 
+// A queen that runs never asks: the keeper does, and she tries again. Elsewhere,
+// which a URL may mean, known_hosts is not ours to write.
+func TestHostKeyOfQueen(t *testing.T) {
+	need(t, 8080)
+	w := newWorld(t)
+	n := w.node()
+	if err := os.Remove(n.sshd.Node.KnownHosts[0]); err != nil {
+		t.Fatal(err)
+	}
+	q := w.startEnv([]string{n.path, noGrace}, "queen-rbee", "daemon")
+	w.healthy(8080)
+	n.infer("--queen", "http://127.0.0.1:8080", "--accept-new").expect(1, "Error: the host key of [127.0.0.1]:")
+	n.infer("--accept-new").expect(0, "is known from now on", "hive up on node")
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
 // A person is asked at the terminal, whatever stdout is.
 func TestHostKeyAsked(t *testing.T) {
 	tests := map[string]struct {
