@@ -269,7 +269,7 @@ func (s *scene) step(step string) {
 		}
 		return
 	case "short":
-		<-time.After(config.DefaultLimits().BeatLost / time.Duration(2*s.divide))
+		<-time.After(config.DefaultLimits().BeatLost / time.Duration(4*s.divide))
 		return
 	case "holds":
 		s.holds()
