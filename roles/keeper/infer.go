@@ -18,6 +18,7 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/client"
+	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
@@ -45,9 +46,10 @@ func inferCommand() *cli.Command {
 			&cli.IntFlag{Name: "device", Usage: "number of the device"},
 			&cli.BoolFlag{Name: "raw", Usage: "the prompt as it is, without the model's chat template"},
 			&cli.StringFlag{Name: "think", Usage: "on or off: whether a model that can reasons first"},
-			&cli.BoolFlag{Name: "keep", Usage: "leave what was started running"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave what is started running, for the next one; rbee stop ends it"},
 			&cli.BoolFlag{Name: "json", Usage: "all events on stdout, one a line"},
 			&cli.StringFlag{Name: "queen", Usage: "`URL` of the queen to ask"},
+			acceptNewFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "for everything, such as 2m"},
 			&cli.BoolFlag{Name: "verbose", Usage: "phases with times, and the logs of what was started"},
 		},
@@ -56,12 +58,6 @@ func inferCommand() *cli.Command {
 }
 
 func infer(c *cli.Context) error {
-	if c.Bool("keep") {
-		return &core.Fault{
-			Kind: core.Unsupported, What: "--keep is not supported yet: what infer starts ends with its answer",
-			Try: "start a queen that stays, queen-rbee daemon &, and ask again",
-		}
-	}
 	r, err := request(c)
 	if err != nil {
 		return err
@@ -84,7 +80,7 @@ func infer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	err = q.ask(ctx, r, s)
+	err = q.askThrough(ctx, c, settings, r, s)
 	if errors.Is(err, errReaderGone) {
 		err = nil // as head does: enough was read
 	}
@@ -94,6 +90,19 @@ func infer(c *cli.Context) error {
 	}
 	s.verdict(ended) // what went wrong first is the error
 	return err
+}
+
+// askThrough asks again after a host key was trusted. The known_hosts of a queen
+// elsewhere is not ours to write.
+func (q *queen) askThrough(ctx context.Context, c *cli.Context, settings config.Settings, r api.TaskRequest, s *screen) error {
+	if c.IsSet("queen") {
+		return cmp.Or(q.ask(ctx, r, s), s.keyLine())
+	}
+	err := newDoorman(c, settings).through(ctx, string(r.Node), func() error {
+		s.failed = nil
+		return q.ask(ctx, r, s)
+	})
+	return cmp.Or(err, s.keyLine())
 }
 
 // errReaderGone says that stdout is closed.

@@ -22,12 +22,14 @@ type link struct {
 	hive  *client.Client
 	info  api.Health
 	dial  dialer // nil: the hive is on this machine
+	pid   int    // of our child; 0: the hive is none
 	lease string // under which workers are spawned; empty: the hive itself lives by us
 
-	gone <-chan struct{}                      // closed when the hive is
-	end  func(context.Context, *api.Ended)    // ends it in order and says what that took
-	copy func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
-	held *holds
+	gone  <-chan struct{}                      // closed when the hive is
+	end   func(context.Context, *api.Ended)    // ends it in order and says what that took
+	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
+	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
+	held  *holds
 }
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -65,6 +67,7 @@ type holds struct {
 	once sync.Once
 	run  sync.WaitGroup // of the link's own goroutines
 	let  []func()
+	use  sync.RWMutex // read-locked by who asks the node its last questions
 }
 
 // add adds what drop will call, the last one first.
@@ -79,6 +82,13 @@ func (h *holds) drop() {
 		}
 	})
 	h.run.Wait()
+}
+
+// dropUnused is drop after the last questions have their answers.
+func (h *holds) dropUnused() {
+	h.use.Lock()
+	defer h.use.Unlock()
+	h.drop()
 }
 
 // boot is what a hive must know.
