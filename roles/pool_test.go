@@ -214,3 +214,33 @@ func TestQueenRestarts(t *testing.T) {
 	w.start("rbee", "stop").expect(0)
 	q.expect(0)
 }
+
+// A signal, or a call to end, that comes while a restart waits for an answer is heard.
+func TestQueenEndsInRestart(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, running) int{
+		"signal": func(t *testing.T, q running) int { signal(t, command{q.cmd.Process}, syscall.SIGTERM); return 143 },
+		"call": func(t *testing.T, q running) int {
+			if err := q.client.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			return 0
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			q := w.queen([]string{"RBEE_LIMITS_EOF_GRACE=10m"})
+			task := q.begin(q.imported(bigModel(t, 2)), 200)
+			if err := q.client.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			status := end(t, q)
+			if err := <-task; err != nil {
+				t.Errorf("the answer that was under way: %v", err)
+			}
+			q.expect(status)
+			if left := w.procs(""); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}

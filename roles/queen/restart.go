@@ -36,9 +36,6 @@ func (q *queen) restart(c echo.Context) error {
 	return nil
 }
 
-// restarting tells whether the end is a handover.
-func (q *queen) restarting() bool { return errors.Is(context.Cause(q.d.Ctx), cmdline.ErrHandover) }
-
 // takeOver executes the program's file in this process, with the listener. It
 // returns only if that fails.
 func (q *queen) takeOver(ln *os.File) error {
