@@ -89,6 +89,27 @@ func TestQueenComesBack(t *testing.T) {
 	q.expect(143)
 }
 
+// Two queens of one user on one machine have a hive each: neither takes the other's
+// from her, nor ends it.
+func TestTwoQueens(t *testing.T) {
+	w := newWorld(t)
+	first := w.queen(nil)
+	one := first.up("localhost")
+	first.text(nil)
+	hive, worker := w.proc("rbee-hive"), w.proc("llm-worker-rbee")
+	second := w.queen(nil)
+	if other := second.up("localhost"); other.ID == one.ID {
+		t.Errorf("both hold hive %s", other.ID)
+	}
+	signal(t, command{second.cmd.Process}, syscall.SIGTERM)
+	second.expect(143)
+	if h, v := w.proc("rbee-hive"), w.proc("llm-worker-rbee"); h != hive || v != worker {
+		t.Errorf("hive and worker of the first: %v, %v, were %v, %v", h, v, hive, worker)
+	}
+	signal(t, command{first.cmd.Process}, syscall.SIGTERM)
+	first.expect(143)
+}
+
 // A hive that says nothing is suspected and then given up, and another one is
 // brought up in its place.
 func TestSilentHive(t *testing.T) {
@@ -243,4 +264,25 @@ func TestQueenEndsInRestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A hive that is not seen to end is left, also when it had no workers.
+func TestStopNamesHive(t *testing.T) {
+	w := newWorld(t)
+	port := freePort(t)
+	hive := w.start("rbee-hive", "daemon", "--listen", fmt.Sprintf("127.0.0.1:%d", port))
+	w.healthy(port)
+	q := w.queen([]string{"RBEE_LIMITS_WORKER_STOP=200ms", "RBEE_LIMITS_TERM_GRACE=200ms"})
+	q.up("localhost")
+	signal(t, command{hive.cmd.Process}, syscall.SIGSTOP)
+	var ended []api.Ended
+	if err := q.client.Stop(t.Context(), func(e api.Ended) { ended = append(ended, e) }); err != nil {
+		t.Error(err)
+	}
+	if len(ended) != 2 || ended[0].Left != 1 || ended[0].Error == "" {
+		t.Errorf("got %+v, want a hive that is left", ended)
+	}
+	q.expect(0)
+	signal(t, command{hive.cmd.Process}, syscall.SIGCONT)
+	hive.expect(0)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"rbee/core"
@@ -20,12 +21,7 @@ import (
 // is known by its file, or at the usual port by the socket's owner: a stranger must
 // not be lent a token.
 func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
-	port := hivePort
-	up, ours := beacon.Find(f.q.d.Settings.Paths.State, "hive")
-	if ours {
-		port = up.Port
-	}
-	if ours || secure.Ours(port) {
+	for _, port := range f.portsHere() {
 		l, err := f.borrow(ctx, name, port, f.here(), nil)
 		if err == nil {
 			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", port))
@@ -36,6 +32,17 @@ func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*l
 		}
 	}
 	return f.startLocal(ctx, name, say)
+}
+
+// portsHere are where hives of this user may listen: the file tells of the last one.
+func (f *fleet) portsHere() (ports []int) {
+	if up, ok := beacon.Find(f.q.d.Settings.Paths.State, "hive"); ok {
+		ports = append(ports, up.Port)
+	}
+	if !slices.Contains(ports, hivePort) && secure.Ours(hivePort) {
+		ports = append(ports, hivePort)
+	}
+	return ports
 }
 
 func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
@@ -163,7 +170,9 @@ func (f *fleet) hold(ctx context.Context, l *link, boot lease.Boot) error { //no
 		select {
 		case <-l.gone: // the hive has ended our workers
 		case <-ctx.Done():
-			e.Left, e.Error = e.Workers, "the hive does not say that our workers have ended"
+			if e.Left, e.Error = e.Workers, "the hive does not say that our workers have ended"; f.q.d.Mode == core.Persistent {
+				e.Left++ // itself
+			}
 		}
 	}
 	return nil
