@@ -215,7 +215,8 @@ func TestQueenRestarts(t *testing.T) {
 	w.healthy(8080)
 	q.client = client.New(q.url, client.Options{})
 	q.up("localhost")
-	task := q.begin(q.imported(bigModel(t, 2)), 200)
+	model := q.imported(bigModel(t, 2))
+	task := q.begin(model, 200)
 	hive, worker := w.proc("rbee-hive"), w.proc("llm-worker-rbee")
 	for range 2 { // the second one has no child of her own
 		r := w.start("rbee", "queen", "restart")
@@ -223,6 +224,7 @@ func TestQueenRestarts(t *testing.T) {
 		if !strings.Contains(r.stdout(), "the queen is rbee") {
 			t.Errorf("restart: %q", r.stdout())
 		}
+		q.text(fields{"model": model}) // which was imported before
 		q.up("localhost")
 		if h, one := w.proc("rbee-hive"), w.proc("llm-worker-rbee"); h != hive || one != worker {
 			t.Errorf("hive and worker %v, %v; before %v, %v", h, one, hive, worker)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"rbee/core"
@@ -112,6 +113,8 @@ func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenU
 	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.operator, DialContext: dial})
 	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: secure.RandomID(), held: &holds{}}
 	l.held.add(c.Close)
+	joined := make(chan struct{})
+	l.joined, l.hasJoined = joined, sync.OnceFunc(func() { close(joined) })
 	probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var err error

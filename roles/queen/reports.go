@@ -32,6 +32,9 @@ func (q *queen) joinHive(c echo.Context) error {
 	h := registry.Hive{ID: r.ID, Node: r.Node, Version: r.Version}
 	q.take(l, &h, r)
 	q.hives.Join(h)
+	if l.hasJoined != nil {
+		l.hasJoined()
+	}
 	q.d.Log.Info("hive joined", "node", string(r.Node), "hive", r.ID, "workers", len(r.Workers))
 	return c.JSON(http.StatusOK, q.joined(r.ID))
 }
