@@ -91,7 +91,8 @@ func (q *queen) take(l *link, h *registry.Hive, r api.Report) {
 // readyOf are the workers of a report that can be given work.
 func readyOf(node core.NodeName, list []api.Worker) (ready []registry.Worker) {
 	for _, v := range list {
-		if v.State != api.Idle && v.State != api.Busy {
+		_, err := portOf(v.URL)
+		if v.State != api.Idle && v.State != api.Busy || err != nil || core.CheckID("worker_id", string(v.ID)) != nil {
 			continue
 		}
 		ready = append(ready, registry.Worker{
