@@ -2,7 +2,11 @@ package roles
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -287,4 +291,35 @@ func TestStopNamesHive(t *testing.T) {
 	q.expect(0)
 	signal(t, command{hive.cmd.Process}, syscall.SIGCONT)
 	hive.expect(0)
+}
+
+// A queen does not become a program that cannot run.
+func TestQueenRestartBroken(t *testing.T) {
+	w := newWorld(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(w.home, "rbee")
+	put := func(b []byte) {
+		_ = os.Remove(file) // who runs goes on with the old one
+		if err := os.WriteFile(file, b, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(whole)
+	w.launch = func(c *exec.Cmd) error { c.Path = file; return c.Start() }
+	q := w.queen(nil)
+	q.up("localhost")
+	put(whole[:100])
+	if err := q.client.Restart(t.Context()); !errors.Is(err, core.Unsupported) || strings.Contains(err.Error(), w.home) {
+		t.Errorf("restart: %v", err)
+	}
+	q.text(nil)
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }
