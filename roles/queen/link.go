@@ -30,6 +30,9 @@ type link struct {
 	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
 	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
 	held  *holds
+
+	joined    <-chan struct{} // of a hive that ran before: closed when it has said what it has
+	hasJoined func()
 }
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)

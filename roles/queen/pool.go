@@ -115,14 +115,17 @@ func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (regist
 	return begun, nil
 }
 
-// await follows a worker's load until it has called back.
+// await follows a worker's load until it has called back. Whoever does not wait any
+// more leaves the load to others.
 func (p *pool) await(ctx context.Context, l *link, w registry.Worker, say narrator) (seat, error) {
 	if now, ok := p.known.Find(w.ID); ok && now.Ready {
 		return seat{Worker: now, link: l}, nil
 	}
 	began := time.Now()
 	if err := p.loaded(ctx, l, w, say); err != nil {
-		p.known.Remove(w.ID)
+		if ctx.Err() == nil {
+			p.known.Remove(w.ID)
+		}
 		return seat{}, err
 	}
 	s := seat{Worker: w, link: l, load: time.Since(began)}
