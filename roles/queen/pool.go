@@ -55,7 +55,8 @@ type provision struct {
 
 // Ensure returns a ready worker of the node that has exactly the shape: one that
 // is there, one that somebody else has loaded just now, or a new one. A hive that
-// is found to have gone is brought up again, once.
+// is found to have gone is brought up again, once; a node that says nothing any more
+// is not called again.
 func (p *pool) Ensure(ctx context.Context, w want, say narrator) (seat, error) {
 	for again := false; ; again = true {
 		l, err := p.q.fleet.Ensure(ctx, w.node, say)
@@ -66,7 +67,7 @@ func (p *pool) Ensure(ctx context.Context, w want, say narrator) (seat, error) {
 		if err == nil {
 			return p.await(ctx, l, found, say)
 		}
-		if again || !errors.Is(err, core.NodeUnreachable) || !gone(ctx, l) {
+		if again || !errors.Is(err, core.NodeUnreachable) || !gone(ctx, l) || l.silent != nil && l.silent() {
 			return seat{}, err
 		}
 	}
