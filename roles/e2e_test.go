@@ -282,7 +282,6 @@ func TestBadInput(t *testing.T) {
 		"no queen":        {[]string{"--queen", "http://127.0.0.1:1", "hi"}, 1, []string{"no queen answers at http://127.0.0.1:1"}},
 		"raw and system":  {[]string{"--raw", "--system", "be brief", "hi"}, 2, []string{"Error: --system with --raw", "Try: "}},
 		"think":           {[]string{"--think", "maybe", "hi"}, 2, []string{"want on or off", "Try: --think off"}},
-		"keep":            {[]string{"--keep", "hi"}, 1, []string{"--keep is not supported yet", "Try: start a queen"}},
 		"no time":         {[]string{"--timeout", "1ms", "hi"}, 1, []string{"no whole answer in 1ms"}},
 	}
 	for name, tt := range tests {
