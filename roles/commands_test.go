@@ -2,6 +2,7 @@ package roles
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -145,6 +146,24 @@ func TestStopAll(t *testing.T) {
 	w := newWorld(t)
 	hive := w.start("rbee-hive", "daemon")
 	w.healthy(9200)
+	w.start("rbee", "stop", "--all").expect(0)
+	hive.expect(0)
+}
+
+// A hive is found on any port; one that does not answer is named, and not passed over.
+func TestStopAllAnyPort(t *testing.T) {
+	need(t, 8080)
+	w := newWorld(t)
+	port := freePort(t)
+	hive := w.start("rbee-hive", "daemon", "--listen", fmt.Sprintf("127.0.0.1:%d", port))
+	w.healthy(port)
+	signal(t, command{hive.cmd.Process}, syscall.SIGSTOP)
+	w.until("it is stopped", func() bool {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", hive.cmd.Process.Pid))
+		return strings.Contains(string(stat), ") T ")
+	})
+	w.start("rbee", "stop", "--all").expect(1, fmt.Sprintf("the hive of pid %d does not answer", hive.cmd.Process.Pid))
+	signal(t, command{hive.cmd.Process}, syscall.SIGCONT)
 	w.start("rbee", "stop", "--all").expect(0)
 	hive.expect(0)
 }

@@ -11,9 +11,11 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/client"
 	"rbee/core/lease"
 	"rbee/core/secure"
+	"rbee/roles/cmdline"
 )
 
 func stopCommand() *cli.Command {
@@ -96,34 +98,58 @@ func proof(e api.Ended) string {
 	return text
 }
 
-// hivePort is where a hive without a queen is looked for.
+// hivePort is where a hive without a queen is looked for that has left no file.
 const hivePort = 9200
 
 // stopHive ends a hive of this user that runs without a queen.
 func stopHive(ctx context.Context, c *cli.Context) error {
-	if !secure.Ours(hivePort) {
+	settings, err := cmdline.Settings()
+	if err != nil {
+		return err
+	}
+	up, lit := beacon.Find(settings.Paths.State, "hive")
+	if !lit {
+		up.Port = hivePort
+	}
+	if !secure.Ours(up.Port) {
 		return nil
 	}
 	token, err := userToken()
 	if err != nil {
 		return err
 	}
-	hive := client.New(fmt.Sprintf("http://127.0.0.1:%d", hivePort), client.Options{Token: token})
+	hive := client.New(fmt.Sprintf("http://127.0.0.1:%d", up.Port), client.Options{Token: token})
 	defer hive.Close()
-	h, err := hive.Health(ctx)
+	probe, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	h, err := hive.Health(probe)
+	if err != nil && lit && ctx.Err() == nil {
+		return &core.Fault{Kind: core.Internal, What: fmt.Sprintf("the hive of pid %d does not answer", up.PID), Cause: err, Try: fmt.Sprintf("kill -KILL %d", up.PID)}
+	}
 	if err != nil || h.Role != "hive" {
 		return nil // something else
 	}
 	if err := hive.Shutdown(ctx); err != nil {
 		return err
 	}
+	return seeEnd(ctx, c, func() bool {
+		if lit { // one that only says nothing is not gone
+			return !lease.Proc{PID: up.PID, Started: up.Started}.Alive()
+		}
+		now, err := hive.Health(ctx)
+		return err != nil || now.Instance != h.Instance
+	})
+}
+
+// seeEnd waits until the hive is gone.
+func seeEnd(ctx context.Context, c *cli.Context, gone func() bool) error {
 	for end := time.Now().Add(10 * time.Second); ; {
-		if now, err := hive.Health(ctx); err != nil || now.Instance != h.Instance {
+		if gone() {
 			_, err := fmt.Fprintln(c.App.Writer, "hive of this machine gone")
 			return err
 		}
 		if time.Now().After(end) {
-			return &core.Fault{Kind: core.Internal, What: "the hive on port 9200 does not end", Try: "rbee logs"}
+			return &core.Fault{Kind: core.Internal, What: "the hive of this machine does not end", Try: "rbee logs"}
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):

@@ -25,6 +25,9 @@ func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*l
 	for _, port := range f.portsHere() {
 		l, err := f.borrow(ctx, name, port, f.here(), nil)
 		if err == nil {
+			if f.q.d.Mode == core.Persistent { // it ends with us
+				l.after = f.lookHere
+			}
 			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", port))
 			return l, nil
 		}

@@ -44,13 +44,21 @@ func (q *queen) recall(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*glance)
+	defer cancel()
 	list, err := l.hive.Models(ctx)
 	for _, m := range list.Models {
-		if path, ok := m.Ref.Path(); ok {
-			q.files.add(path)
-		}
+		m.Node = l.node
+		q.learn(m)
 	}
 	return err == nil
+}
+
+// learn lets tasks name a file that was imported to the hive of this machine.
+func (q *queen) learn(m api.Model) {
+	if path, ok := m.Ref.Path(); ok && m.Node == core.Localhost && q.d.Mode == core.Persistent {
+		q.files.add(path)
+	}
 }
 
 // lookUp is resolve by what is known here.

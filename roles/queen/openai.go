@@ -180,11 +180,11 @@ func (q *queen) modelIDs(ctx context.Context) []openai.Model {
 			out = append(out, openai.Model{ID: string(ref), Object: "model", OwnedBy: "local"})
 		}
 	}
-	q.recall(ctx)
 	for _, path := range q.files.list() {
 		add(core.ModelRef("file:" + path))
 	}
 	for _, m := range q.models(ctx) {
+		q.learn(m)
 		add(m.Ref)
 	}
 	return out
