@@ -1,0 +1,126 @@
+package guide
+
+import (
+	"regexp"
+	"strings"
+)
+
+// A vocabulary reads text as words that mean the same when they are the same.
+type vocabulary struct {
+	same  map[string]string   // word → the one that stands for it
+	known map[string]bool     // all words of the topics' examples
+	grams map[string][]string // three letters → the known words that have them
+}
+
+var wordPattern = regexp.MustCompile(`[\p{L}\p{N}_][\p{L}\p{N}_+#/.'’-]*[\p{L}\p{N}_+#]|[\p{L}\p{N}_]`)
+
+func newVocabulary(topics []*Topic, same map[string]string) *vocabulary {
+	v := &vocabulary{same: same, known: map[string]bool{}, grams: map[string][]string{}}
+	for w := range same {
+		v.know(w)
+	}
+	for _, t := range topics {
+		for _, a := range t.Asks {
+			for _, w := range split(a) {
+				v.know(w)
+			}
+		}
+	}
+	return v
+}
+
+func (v *vocabulary) know(w string) {
+	if w = stem(w); v.known[w] {
+		return
+	}
+	v.known[w] = true
+	for _, g := range trigrams(w) {
+		v.grams[g] = append(v.grams[g], w)
+	}
+}
+
+// read returns the words of a text without articles, each as the one that stands
+// for it; what looks like a slip of a known word is taken for that.
+func (v *vocabulary) read(s string) []string {
+	var out []string
+	for _, w := range split(s) {
+		if articles[w] {
+			continue
+		}
+		if same, ok := v.same[w]; ok {
+			out = append(out, same)
+			continue
+		}
+		w = stem(w)
+		if !v.known[w] {
+			w = v.nearest(w)
+		}
+		if same, ok := v.same[w]; ok {
+			w = same
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+var articles = map[string]bool{"the": true, "a": true, "an": true, "my": true, "please": true, "some": true, "of": true, "our": true}
+
+func split(s string) []string {
+	words := wordPattern.FindAllString(s, -1)
+	for i, w := range words {
+		if !slot[w] {
+			w = strings.ToLower(w)
+		}
+		words[i] = strings.NewReplacer("’", "'", "'s", "").Replace(w)
+	}
+	return words
+}
+
+var slot = map[string]bool{"NODE": true, "MODEL": true, "FILE": true, "WORKER": true, "NUMBER": true}
+
+// stem takes the commonest endings off.
+func stem(w string) string {
+	for _, end := range []string{"ing", "ed", "es", "s", "ly"} {
+		if root, ok := strings.CutSuffix(w, end); ok && len(root) >= 3 && !strings.HasSuffix(root, "s") {
+			if n := len(root); end[0] != 's' && root[n-1] == root[n-2] {
+				root = root[:n-1]
+			}
+			w = root
+			break
+		}
+	}
+	if len(w) > 3 {
+		w = strings.TrimSuffix(w, "e")
+	}
+	return w
+}
+
+// nearest returns the known word that shares the most groups of three letters
+// with a word of at least five letters, or the word itself.
+func (v *vocabulary) nearest(w string) string {
+	if len(w) < 5 || slot[w] {
+		return w
+	}
+	own, shared := trigrams(w), map[string]int{}
+	for _, g := range own {
+		for _, k := range v.grams[g] {
+			shared[k]++
+		}
+	}
+	best, most := w, 0.55
+	for k, n := range shared {
+		if s := 2 * float64(n) / float64(len(own)+len(trigrams(k))); s > most || s == most && k < best {
+			best, most = k, s
+		}
+	}
+	return best
+}
+
+func trigrams(w string) []string {
+	w = "^" + w + "$"
+	var out []string
+	for i := 0; i+3 <= len(w); i++ {
+		out = append(out, w[i:i+3])
+	}
+	return out
+}
