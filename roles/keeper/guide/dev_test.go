@@ -31,8 +31,20 @@ func folds(mk func([]*Topic, map[string]string) *Finder, k int, report bool) flo
 		}
 		fi := mk(train, same)
 		for _, x := range test {
-			r := fi.rank(x.q)
+			r := fi.rank(fi.words.read(x.q))
 			n++
+			if report {
+				k := "R"
+				if x.want == "nothing" {
+					k = "N"
+				}
+				best := r[0]
+				if best.topic.Name == "nothing" {
+					best.score = 0
+				}
+				w := fi.words.read(x.q)
+				fmt.Printf("SCORE %s %v %.2f %.2f %.2f %v %v %s %s %s %s\n", k, r[0].topic.Name == x.want, best.score, r[1].score, fi.odds(features(w)), r[0].topic.Risky, r[1].topic.Name == x.want, r[0].topic.Name, r[1].topic.Name, x.want, x.q)
+			}
 			if r[0].topic.Name == x.want {
 				ok++
 			} else if report {
@@ -46,7 +58,7 @@ func folds(mk func([]*Topic, map[string]string) *Finder, k int, report bool) flo
 var old = map[string]string{"node_add_named": "node-add", "gpu_missing": "gpu", "temp": "temperature", "maxtok": "max-tokens", "pipe": "stdin", "rawp": "raw", "pull": "model-pull", "api_ollama": "api-other", "start_here": "begin", "howareyou": "hello", "cando": "who", "hostkey_changed": "hostkey-changed", "infer_named": "infer-node", "infer_model_named": "infer"}
 
 func TestDev(t *testing.T) {
-	mk := func(a []*Topic, b map[string]string) *Finder { return newFinder(a, b, func(string) bool { return true }) }
+	mk := func(a []*Topic, b map[string]string) *Finder { return newFinder(a, b) }
 	fmt.Println("held-out asks", folds(mk, 5, os.Getenv("SHOW") == "1"))
 	topics, same, _ := parse(text)
 	f := mk(topics, same)
@@ -61,10 +73,10 @@ func TestDev(t *testing.T) {
 	for _, r := range rows {
 		if r[0] == "fallback" || r[0] == "story" || r[0] == "joke" {
 			noff++
-			if len(f.Find(r[1])) == 0 {
+			if length(f.Find(r[1])) == 0 {
 				off++
 			} else if os.Getenv("SHOW") == "3" {
-				m := f.rank(r[1])
+				m := f.rank(f.words.read(r[1]))
 				fmt.Printf("  OFF %-70s %s %.2f\n", r[1], m[0].topic.Name, m[0].score)
 			}
 			continue
@@ -80,10 +92,10 @@ func TestDev(t *testing.T) {
 			t.Fatal(want)
 		}
 		n++
-		m := f.rank(r[1])
+		m := f.rank(f.words.read(r[1]))
 		if m[0].topic.Name == want {
 			ok++
-			if len(f.Find(r[1])) == 0 {
+			if length(f.Find(r[1])) == 0 {
 				miss++
 			}
 		} else if os.Getenv("SHOW") == "2" {
@@ -102,8 +114,9 @@ func TestDev(t *testing.T) {
 	json.Unmarshal(b, &hand)
 	ok = 0
 	for _, h := range hand.Commands {
-		m := f.rank(h.Q)
-		found := f.Find(h.Q)
+		m := f.rank(f.words.read(h.Q))
+		mq, _ := f.words.names(h.Q)
+		found, _ := f.Find(mq)
 		good := false
 		for _, t := range found {
 			text := t.Do + " " + strings.Join(t.More, " ")
@@ -125,12 +138,24 @@ func TestDev(t *testing.T) {
 	}
 	offok := 0
 	for _, q := range hand.Offtopic {
-		if len(f.Find(q)) == 0 {
+		if length(f.Find(q)) == 0 {
 			offok++
 		} else {
-			m := f.rank(q)
+			m := f.rank(f.words.read(q))
 			fmt.Printf("OFF BAD %-60s %s %.2f\n", q, m[0].topic.Name, m[0].score)
 		}
 	}
 	fmt.Println("hand", ok, "of", len(hand.Commands), "off", offok, "of", len(hand.Offtopic))
+}
+
+func length(t []*Topic, sure bool) int { if !sure { return 1 }; return len(t) }
+
+func TestAsk(t *testing.T) {
+	g := New(func(string) bool { return true })
+	b, _ := os.ReadFile("/tmp/guide/q.txt")
+	for _, q := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		m, n := g.finder.words.names(q)
+		r := g.finder.rank(g.finder.words.read(m))
+		fmt.Printf("%s\n   %s %v [%s %.1f %s %.1f %.2f]\n", q, strings.TrimPrefix(g.Help(q), "Help of rbee:\n"), n.by, r[0].topic.Name, r[0].score, r[1].topic.Name, r[1].score, g.finder.odds(features(g.finder.words.read(m))))
+	}
 }

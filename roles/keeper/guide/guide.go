@@ -1,155 +1,111 @@
 // Package guide finds the help that fits a question about rbee. It is what makes
 // the small model inside the program a guide: the finder picks one or two topics
-// of topics.txt, puts the names of the question into their help texts, and the
-// model words the answer from them. No answer is made here.
+// of topics.txt, the names in the question go into the slots of their help texts,
+// and the model words the answer from them. No answer is made here.
 //
 // # Design
 //
-// The finder is a classifier over words: what a topic's example questions share
-// with the question, weighed by how rare each word is, once over all examples of
-// the topic and once for the nearest of them. Words that no topic knows count
-// against every topic, so that questions about other things find nothing. A topic
-// whose command does harm when it is the wrong one must win clearly.
+// The finder weighs words: naive Bayes over the example questions of each topic,
+// and the nearest of these examples. What is likelier among questions about other
+// things finds nothing. A topic whose command does harm when it is the wrong one
+// must win clearly, else the guide asks back.
 package guide
 
 import (
-	"cmp"
-	"math"
-	"slices"
 	"strings"
 )
 
-// A Finder finds topics. It does not change, and may be used by many at once.
-type Finder struct {
-	topics []*Topic
+// The first line of the help, and the lines that stand there when there is none.
+const (
+	head    = "Help of rbee:"
+	nothing = "nothing fits"
+	unclear = "unclear"
+)
+
+// longest is how much of a question is read.
+const longest = 2000
+
+// A Guide puts help texts before questions. It may be used by many at once.
+type Guide struct {
+	finder *Finder
 	built  func(command string) bool
-	words  *vocabulary
-	rarity map[string]float64 // of a feature: log of topics over those that have it
-	bags   []vector           // by topic: its features over all examples
-	asks   []example
 }
 
-type vector map[string]float64
-
-type example struct {
-	topic int
-	v     vector
-}
-
-// A match is a topic and how well it fits, from 0 to about 1.
-type match struct {
-	topic *Topic
-	score float64
-}
-
-// New returns a finder over topics. built tells whether a command, such as
-// "rbee node add NAME", exists with its flags in this program.
-func New(built func(command string) bool) *Finder {
+// New returns a guide to commands; built tells whether one exists with its flags
+// in this program. What does not is said to be missing.
+func New(built func(command string) bool) *Guide {
 	topics, same, err := parse(text)
 	if err != nil {
 		panic("guide: " + err.Error())
 	}
-	return newFinder(topics, same, built)
+	return &Guide{newFinder(topics, same), built}
 }
 
-func newFinder(topics []*Topic, same map[string]string, built func(string) bool) *Finder {
-	f := &Finder{topics: topics, built: built, words: newVocabulary(topics, same), rarity: map[string]float64{}}
-	in := map[string]map[int]bool{}
-	for i, t := range topics {
-		bag := vector{}
-		for _, a := range t.Asks {
-			v := features(f.words.read(a))
-			f.asks = append(f.asks, example{i, v})
-			for x, n := range v {
-				bag[x] += n
-				if in[x] == nil {
-					in[x] = map[int]bool{}
-				}
-				in[x][i] = true
-			}
-		}
-		f.bags = append(f.bags, bag)
-	}
-	for x, by := range in {
-		f.rarity[x] = math.Log(1 + float64(len(topics))/float64(len(by)))
-	}
-	for i, bag := range f.bags {
-		for x, n := range bag {
-			bag[x] = math.Log1p(n) / math.Log1p(1)
-			_ = i
-		}
-		f.weigh(bag)
-	}
-	for _, e := range f.asks {
-		f.weigh(e.v)
-	}
-	return f
-}
-
-// weigh makes counts into weights of a vector of length 1.
-func (f *Finder) weigh(v vector) {
-	unknown := math.Log(1 + float64(len(f.topics)))
-	sum := 0.0
-	for x, n := range v {
-		w, ok := f.rarity[x]
-		if !ok {
-			w = unknown
-			if strings.Contains(x, " ") {
-				w = 0 // a pair of words that nobody wrote says nothing
-			}
-		}
-		v[x] = n * w
-		sum += v[x] * v[x]
-	}
-	for x := range v {
-		v[x] /= math.Sqrt(max(sum, 1e-9))
-	}
-}
-
-// rank scores all topics, best first.
-func (f *Finder) rank(question string) []match {
-	q := features(f.words.read(question))
-	f.weigh(q)
-	out := make([]match, len(f.topics))
-	for i, t := range f.topics {
-		out[i] = match{t, 0.5 * q.dot(f.bags[i])}
-	}
-	nearest := make([]float64, len(f.topics))
-	for _, e := range f.asks {
-		nearest[e.topic] = max(nearest[e.topic], q.dot(e.v))
-	}
-	for i := range out {
-		out[i].score += 0.5 * nearest[i]
-	}
-	slices.SortStableFunc(out, func(a, b match) int { return cmp.Compare(b.score, a.score) })
-	return out
-}
-
-func (v vector) dot(w vector) float64 {
-	sum := 0.0
-	for x, n := range v {
-		sum += n * w[x]
-	}
-	return sum
-}
-
-// features are the words and the pairs of neighbours.
-func features(words []string) vector {
-	v := vector{}
-	for i, w := range words {
-		v[w] = 1
-		if i > 0 {
-			v[words[i-1]+" "+w] = 0.5
+// Help returns the system message from which the model answers a question.
+func (g *Guide) Help(question string) string {
+	question = question[:min(len(question), longest)]
+	masked, names := g.finder.words.names(question)
+	found, sure := g.finder.Find(masked)
+	lines := []string{head}
+	switch {
+	case !sure:
+		lines = append(lines, unclear)
+	case len(found) == 0:
+		lines = append(lines, nothing)
+	case len(found) == 1:
+		lines = append(lines, g.line(found[0], names, true))
+	default:
+		for _, t := range found {
+			lines = append(lines, g.line(t, names, false))
 		}
 	}
-	return v
+	return strings.Join(lines, "\n- ")
 }
 
-// Find returns the topics that fit a question, best first: none, one or two.
-func (f *Finder) Find(question string) []*Topic {
-	r := f.rank(question)
-	if r[0].score < 0.22 {
-		return nil
+// line is the help of a topic, with the names in its slots; whole: with what
+// there is to say further.
+func (g *Guide) line(t *Topic, names naming, whole bool) string {
+	var said []string
+	if t.Do != "" {
+		do := names.fill(t.Do, true)
+		if !g.built(do) {
+			do = names.fill(t.Do, false)
+		}
+		if !g.built(do) {
+			return "`" + do + "` is not built yet; it " + t.Does + "."
+		}
+		said = append(said, "`"+do+"` "+t.Does+".")
 	}
-	return []*Topic{r[0].topic}
+	for _, s := range t.More {
+		if s = names.fill(s, true); whole && g.all(t, s) {
+			said = append(said, s)
+		}
+	}
+	if len(said) == 0 {
+		return nothing
+	}
+	return strings.Join(said, " ")
+}
+
+// all tells whether all commands in a sentence exist.
+func (g *Guide) all(t *Topic, sentence string) bool {
+	for _, c := range quoted(sentence) {
+		if !g.exists(t, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// exists tells whether a command does; a flag alone belongs to the topic's
+// command, or to infer.
+func (g *Guide) exists(t *Topic, command string) bool {
+	if !strings.HasPrefix(command, "--") {
+		return g.built(command)
+	}
+	if !strings.Contains(command, " ") {
+		command += "=x"
+	}
+	path, _, _ := strings.Cut(t.Do+" -", " -")
+	return path != "" && g.built(naming{}.fill(path, false)+" "+command) || g.built("rbee infer "+command)
 }

@@ -53,7 +53,7 @@ func (v *vocabulary) read(s string) []string {
 		}
 		w = stem(w)
 		if !v.known[w] {
-			w = v.nearest(w)
+			w = v.nearest(w, slip)
 		}
 		if same, ok := v.same[w]; ok {
 			w = same
@@ -68,15 +68,13 @@ var articles = map[string]bool{"the": true, "a": true, "an": true, "my": true, "
 func split(s string) []string {
 	words := wordPattern.FindAllString(s, -1)
 	for i, w := range words {
-		if !slot[w] {
+		if slots[w] == "" {
 			w = strings.ToLower(w)
 		}
 		words[i] = strings.NewReplacer("’", "'", "'s", "").Replace(w)
 	}
 	return words
 }
-
-var slot = map[string]bool{"NODE": true, "MODEL": true, "FILE": true, "WORKER": true, "NUMBER": true}
 
 // stem takes the commonest endings off.
 func stem(w string) string {
@@ -95,10 +93,14 @@ func stem(w string) string {
 	return w
 }
 
-// nearest returns the known word that shares the most groups of three letters
-// with a word of at least five letters, or the word itself.
-func (v *vocabulary) nearest(w string) string {
-	if len(w) < 5 || slot[w] {
+// slip is how much alike a word and one that is known must be to be the same: the
+// share of groups of three letters that both have.
+const slip = 0.55
+
+// nearest returns the known word that is most alike to a word of at least five
+// letters, and at least so much, or the word itself.
+func (v *vocabulary) nearest(w string, alike float64) string {
+	if len(w) < 5 || slots[w] != "" {
 		return w
 	}
 	own, shared := trigrams(w), map[string]int{}
@@ -107,7 +109,7 @@ func (v *vocabulary) nearest(w string) string {
 			shared[k]++
 		}
 	}
-	best, most := w, 0.55
+	best, most := w, alike
 	for k, n := range shared {
 		if s := 2 * float64(n) / float64(len(own)+len(trigrams(k))); s > most || s == most && k < best {
 			best, most = k, s
