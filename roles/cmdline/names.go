@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// byName says which role each name of the executable plays.
-var byName = map[string]string{
+// ByName says which role each name of the executable plays.
+var ByName = map[string]string{
 	"rbee-keeper":     "keeper",
 	"queen-rbee":      "queen",
 	"rbee-queen":      "queen",
@@ -26,7 +26,7 @@ func SpellOut(argv []string) []string {
 		args[0] = "version"
 		return append([]string{"rbee"}, args...)
 	}
-	if role, ok := byName[name]; ok {
+	if role, ok := ByName[name]; ok {
 		return append([]string{"rbee", role}, args...)
 	}
 	return append([]string{"rbee"}, args...)

@@ -15,7 +15,8 @@ const (
 	close     = 0.7  // a second topic so near to the best may be meant too
 	doubtful  = -0.3 // odds above are too high for a question whose best score is little
 	little    = 2.5
-	safely    = 1.5  // a topic that does harm must be so far before the next
+	much      = 7.0 // with which a topic fits whatever the odds
+	safely    = 1.5 // a topic that does harm must be so far before the next
 )
 
 // A Finder finds the topics that a question is about. It does not change, and may
@@ -66,9 +67,9 @@ func (f *Finder) Find(question string) (found []*Topic, sure bool) {
 	best, next, odds := r[0], r[1], f.odds(features(words))
 	before := best.score - next.score
 	switch {
-	case best.topic == f.none() || odds > 0 || odds > doubtful && best.score < little:
+	case best.topic == f.none() || odds > 0 && best.score < much || odds > doubtful && best.score < little:
 		return nil, true
-	case best.topic.Risky && before < safely/2 && !next.topic.Risky && next.topic != f.none():
+	case best.topic.Risky && before < safely/2 && !next.topic.Risky && next.topic != f.none() && next.score > little:
 		return []*Topic{next.topic}, true
 	case best.topic.Risky && before < safely:
 		return nil, false
@@ -89,6 +90,8 @@ func (f *Finder) odds(q vector) float64 {
 		e, known := f.other[x]
 		switch {
 		case strings.Contains(x, " ") || slots[x] != "" || !known && x[0] == '#':
+			continue
+		case !known && len(x) < 5: // a slip, most likely
 			continue
 		case !known:
 			e = strange

@@ -12,6 +12,7 @@
 package guide
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -87,6 +88,29 @@ func (g *Guide) line(t *Topic, names naming, whole bool) string {
 	return strings.Join(said, " ")
 }
 
+// Missing returns the commands in the help that this program does not have, or
+// not with these flags.
+func (g *Guide) Missing() []string {
+	sample := naming{by: map[string]string{"NODE": "node", "MODEL": "model", "FILE": "file", "WORKER": "id", "NUMBER": "1"}}
+	var out []string
+	for _, t := range g.finder.topics {
+		for _, do := range []string{sample.fill(t.Do, false), sample.fill(t.Do, true)} {
+			if !g.built(do) && !slices.Contains(out, do) {
+				out = append(out, do)
+			}
+		}
+		for _, s := range t.More {
+			for _, c := range quoted(sample.fill(s, true)) {
+				if !g.exists(t, c) && !slices.Contains(out, c) {
+					out = append(out, c)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // all tells whether all commands in a sentence exist.
 func (g *Guide) all(t *Topic, sentence string) bool {
 	for _, c := range quoted(sentence) {
@@ -104,8 +128,8 @@ func (g *Guide) exists(t *Topic, command string) bool {
 		return g.built(command)
 	}
 	if !strings.Contains(command, " ") {
-		command += "=x"
+		command += "=x" // a value, which a switch may have too
 	}
-	path, _, _ := strings.Cut(t.Do+" -", " -")
-	return path != "" && g.built(naming{}.fill(path, false)+" "+command) || g.built("rbee infer "+command)
+	path, _, _ := strings.Cut(naming{}.fill(t.Do, false)+" -", " -")
+	return path != "" && g.built(path+" "+command) || g.built("rbee infer "+command)
 }

@@ -20,18 +20,6 @@ type Topic struct {
 	Asks  []string // how people ask for it
 }
 
-// Snippets are the commands in a topic's help, as they stand there.
-func (t *Topic) Snippets() []string {
-	var out []string
-	if t.Do != "" {
-		out = append(out, t.Do)
-	}
-	for _, s := range t.More {
-		out = append(out, quoted(s)...)
-	}
-	return out
-}
-
 var backticks = regexp.MustCompile("`([^`]+)`")
 
 // quoted returns what stands in backticks.
@@ -41,15 +29,6 @@ func quoted(s string) []string {
 		out = append(out, m[1])
 	}
 	return out
-}
-
-// Topics returns the topics of topics.txt.
-func Topics() []*Topic {
-	topics, _, err := parse(text)
-	if err != nil {
-		panic("guide: " + err.Error())
-	}
-	return topics
 }
 
 // parse reads the format that the head of topics.txt explains. same maps words to

@@ -15,9 +15,10 @@ type vocabulary struct {
 var wordPattern = regexp.MustCompile(`[\p{L}\p{N}_][\p{L}\p{N}_+#/.'’-]*[\p{L}\p{N}_+#]|[\p{L}\p{N}_]`)
 
 func newVocabulary(topics []*Topic, same map[string]string) *vocabulary {
-	v := &vocabulary{same: same, known: map[string]bool{}, grams: map[string][]string{}}
-	for w := range same {
+	v := &vocabulary{same: map[string]string{}, known: map[string]bool{}, grams: map[string][]string{}}
+	for w, first := range same {
 		v.know(w)
+		v.same[w], v.same[stem(w)] = first, first
 	}
 	for _, t := range topics {
 		for _, a := range t.Asks {
