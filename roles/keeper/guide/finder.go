@@ -48,7 +48,7 @@ type match struct {
 func newFinder(topics []*Topic, same map[string]string) *Finder {
 	f := &Finder{topics: topics, words: newVocabulary(topics, same), evidence: map[string][]float64{}, other: map[string]float64{}, rarity: map[string]float64{}}
 	for i, t := range topics {
-		for _, a := range t.Asks {
+		for _, a := range append(slices.Clone(t.Asks), t.Does, t.Do) {
 			f.asks = append(f.asks, example{i, features(f.words.read(a))})
 		}
 	}
