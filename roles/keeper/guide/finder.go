@@ -22,12 +22,13 @@ const (
 // A Finder finds the topics that a question is about. It does not change, and may
 // be used by many at once.
 type Finder struct {
-	topics   []*Topic
-	words    *vocabulary
-	evidence map[string][]float64 // of a feature, by topic: how much likelier it is there than elsewhere
-	other    map[string]float64   // of a feature: how much likelier it is in questions about other things
-	rarity   map[string]float64   // of a feature: how few examples have it
-	asks     []example
+	topics []*Topic
+	words  *vocabulary
+	counts map[string]map[int]float64 // of a feature, by topic
+	totals []float64                  // of all features, by topic
+	all    float64                    // of all features in all topics
+	rarity map[string]float64         // of a feature: how few examples have it
+	asks   []example
 }
 
 // A vector holds features of a text: words, pairs of neighbours, and four letters
@@ -46,7 +47,7 @@ type match struct {
 }
 
 func newFinder(topics []*Topic, same map[string]string) *Finder {
-	f := &Finder{topics: topics, words: newVocabulary(topics, same), evidence: map[string][]float64{}, other: map[string]float64{}, rarity: map[string]float64{}}
+	f := &Finder{topics: topics, words: newVocabulary(topics, same), counts: map[string]map[int]float64{}, rarity: map[string]float64{}}
 	for i, t := range topics {
 		for _, a := range append(slices.Clone(t.Asks), t.Does, t.Do) {
 			f.asks = append(f.asks, example{i, features(f.words.read(a))})
@@ -87,14 +88,14 @@ func (f *Finder) none() *Topic { return f.topics[len(f.topics)-1] }
 func (f *Finder) odds(q vector) float64 {
 	sum, seen := 0.0, 0.0
 	for x, n := range q {
-		e, known := f.other[x]
+		known, e := f.counts[x] != nil, strange
 		switch {
 		case strings.Contains(x, " ") || slots[x] != "" || !known && x[0] == '#':
 			continue
 		case !known && len(x) < 5: // a slip, most likely
 			continue
-		case !known:
-			e = strange
+		case known:
+			e = f.other(x)
 		}
 		sum += n * e
 		seen += n
@@ -102,35 +103,48 @@ func (f *Finder) odds(q vector) float64 {
 	return sum / max(seen, 1)
 }
 
-// count makes the evidence: naive Bayes, in which each example counts the same,
-// however long it is.
+// count counts features by topic, as naive Bayes wants it: each example counts the
+// same, however long it is.
 func (f *Finder) count() {
-	totals, all := make([]float64, len(f.topics)), 0.0
+	f.totals = make([]float64, len(f.topics))
 	for _, e := range f.asks {
 		length := e.v.length()
 		for x, n := range e.v {
-			if f.evidence[x] == nil {
-				f.evidence[x] = make([]float64, len(f.topics))
+			if f.counts[x] == nil {
+				f.counts[x] = map[int]float64{}
 			}
-			f.evidence[x][e.topic] += n / length
-			totals[e.topic] += n / length
-			all += n / length
+			f.counts[x][e.topic] += n / length
+			f.totals[e.topic] += n / length
+			f.all += n / length
 			f.rarity[x]++
 		}
 	}
-	kinds := smoothing * float64(len(f.evidence))
-	for x, by := range f.evidence {
-		sum := 0.0
-		for _, n := range by {
-			sum += n
-		}
-		last := len(by) - 1
-		f.other[x] = math.Log((by[last] + 2*smoothing) / totals[last] * (all - totals[last]) / (sum - by[last] + 2*smoothing))
-		for i, n := range by {
-			by[i] = math.Log((n + smoothing) / (totals[i] + kinds) * (all + kinds) / (sum + smoothing))
-		}
-		f.rarity[x] = math.Log(1 + float64(len(f.asks))/f.rarity[x])
+	for x, n := range f.rarity {
+		f.rarity[x] = math.Log(1 + float64(len(f.asks))/n)
 	}
+}
+
+// sum is how often a feature was counted.
+func (f *Finder) sum(x string) float64 {
+	sum := 0.0
+	for _, n := range f.counts[x] {
+		sum += n
+	}
+	return sum
+}
+
+// evidence is how much likelier a feature is in a topic than anywhere.
+func (f *Finder) evidence(x string, topic int, sum float64) float64 {
+	kinds := smoothing * float64(len(f.counts))
+	return math.Log((f.counts[x][topic] + smoothing) / (f.totals[topic] + kinds) * (f.all + kinds) / (sum + smoothing))
+}
+
+// other is how much likelier a feature is in questions about other things than in
+// those about rbee.
+func (f *Finder) other(x string) float64 {
+	last := len(f.topics) - 1
+	n, total := f.counts[x][last], f.totals[last]
+	return math.Log((n + 2*smoothing) / total * (f.all - total) / (f.sum(x) - n + 2*smoothing))
 }
 
 // weigh makes counts into a vector of length 1 in which rare features count more.
@@ -159,8 +173,11 @@ func (f *Finder) rank(words []string) []match {
 	out := make([]match, len(f.topics))
 	length := q.length()
 	for x, n := range q {
-		for i, e := range f.evidence[x] {
-			out[i].score += n * e / length
+		if f.counts[x] == nil {
+			continue
+		}
+		for i, sum := 0, f.sum(x); i < len(out); i++ {
+			out[i].score += n * f.evidence(x, i, sum) / length
 		}
 	}
 	f.weigh(q)

@@ -66,13 +66,15 @@ func (v *vocabulary) read(s string) []string {
 
 var articles = map[string]bool{"the": true, "a": true, "an": true, "my": true, "please": true, "some": true, "of": true, "our": true}
 
+var apostrophes = strings.NewReplacer("’", "'", "'s", "")
+
 func split(s string) []string {
 	words := wordPattern.FindAllString(s, -1)
 	for i, w := range words {
 		if slots[w] == "" {
 			w = strings.ToLower(w)
 		}
-		words[i] = strings.NewReplacer("’", "'", "'s", "").Replace(w)
+		words[i] = apostrophes.Replace(w)
 	}
 	return words
 }
