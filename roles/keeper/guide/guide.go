@@ -55,6 +55,8 @@ func (g *Guide) Help(question string) string {
 		lines = append(lines, nothing)
 	case len(found) == 1:
 		lines = append(lines, g.line(found[0], names, true))
+	case names.fill(found[0].Do, true) == names.fill(found[1].Do, true):
+		lines = append(lines, g.line(found[0], names, true))
 	default:
 		for _, t := range found {
 			lines = append(lines, g.line(t, names, false))
@@ -80,6 +82,11 @@ func (g *Guide) line(t *Topic, names naming, whole bool) string {
 	for _, s := range t.More {
 		if s = names.fill(s, true); whole && g.all(t, s) {
 			said = append(said, s)
+		}
+	}
+	for _, s := range t.Named {
+		if whole && names.all(s) {
+			said = append(said, names.fill(s, true))
 		}
 	}
 	if len(said) == 0 {

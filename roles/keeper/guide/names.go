@@ -16,20 +16,28 @@ type naming struct {
 	loose bool
 }
 
+// marks may stand around a name.
+const marks = "\"'`´’‘“”,;!?()[]<>:"
+
 var (
 	namePattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 	filePattern   = regexp.MustCompile(`(?i)^[~./\w-].*\.gguf$|^(~|\.{1,2})?/[\w-][^/]*/[^ ]*[\w-]$`)
 	modelPattern  = regexp.MustCompile(`^hf:\S+$|^[A-Za-z][\w.-]*:[\w.-]*[A-Za-z][\w.-]*$|^[A-Za-z][\w-]*/[\w.-]*[\d-][\w.-]*(:[\w.-]+)?$|^[\w.-]+/[\w.-]+:[\w.-]+$`)
-	familyPattern = regexp.MustCompile(`(?i)^(tinyllama|llama|qwen|gemma|mistral|mixtral|phi|smollm|deepseek|falcon|granite|olmo)([\d.-][\w.-]*)?$`)
+	familyPattern = regexp.MustCompile(`(?i)^(tinyllama|llama|qwen|gemma|mistral|mixtral|phi|smollm|deepseek)([\d.-][\w.-]*)?$`)
 	workerPattern = regexp.MustCompile(`^w(orker)?-?[0-9a-f]*[0-9][0-9a-f]*$`)
 	numberPattern = regexp.MustCompile(`^\d+(\.\d+)?$`)
 )
 
 // Words before a name, and behind one.
 var (
-	beforeAny   = set("called named name remove delete drop forget check test is and are of show for")
-	beforeNode  = set("node machine box server host computer laptop pc workstation desktop on onto add ping register unregister reach from at ssh connect enroll attach detach kick via why mac")
+	beforeAny   = set("called named name remove delete drop forget check test is and are of show for using")
+	beforeNode  = set("node machine box server host computer laptop pc workstation desktop on onto add ping register unregister reach from at ssh connect enroll attach detach kick via why mac bench benchmark")
 	nouns       = set("node machine box server host computer laptop pc workstation desktop mac")
+	surely      = set("called named on node machine box server host computer")
+	owners      = set("my a your this our")
+	sentTo      = set("login log prompt send question move get work")
+	wanted      = set("want let make have get")
+	behindFirst = set("is does has doesn't should won't")
 	beforeModel = set("model llm pull fetch download load unload preload run try ask with grab evict query prompt chat weights import")
 	behindNode  = set("machine node box server host computer can't cannot refuses respond online offline reachable join part join? down asleep")
 	behindModel = set("model weights fit fits loaded intact on")
@@ -62,10 +70,8 @@ func (v *vocabulary) names(question string) (masked string, n naming) {
 	words := strings.Fields(question)
 	plain := make([]string, len(words))
 	for i, w := range words {
-		plain[i] = strings.TrimSuffix(strings.Trim(w, "\"'`´’‘“”,;!?()[]<>:"), "'s")
-		if !strings.HasSuffix(w, ".gguf") {
-			plain[i] = strings.TrimRight(plain[i], ".")
-		}
+		w = strings.TrimLeft(w, marks)
+		plain[i] = strings.TrimSuffix(strings.TrimRight(w, marks+"."), "'s")
 	}
 	for i, w := range plain {
 		kind, loose := v.kind(plain, i)
@@ -96,40 +102,55 @@ func (v *vocabulary) kind(words []string, i int) (kind string, loose bool) {
 	case !namePattern.MatchString(w):
 		return "", false
 	}
-	before, behind := "", ""
-	if i > 0 {
-		before = strings.ToLower(words[i-1])
+	near := func(at int) string {
+		if at < 0 || at >= len(words) {
+			return ""
+		}
+		return strings.ToLower(words[at])
 	}
-	if i+1 < len(words) {
-		behind = strings.ToLower(words[i+1])
+	if v.other[stem(low)] && !surely[near(i-1)] {
+		return "", false // a word of other things
 	}
-	if before == "worker" && strings.ContainsAny(w, "0123456789") {
-		return "WORKER", false
-	}
-	if i > 1 && nouns[before] && set("my a your this our")[strings.ToLower(words[i-2])] {
+	odd := strings.ContainsAny(w, "0123456789") || strings.ContainsAny(w, "-_.") && !v.ours[stem(low)]
+	if !odd && v.ordinary(low, near(i-1)) || nouns[near(i-1)] && owners[near(i-2)] {
 		return "", false // my laptop breaks: the verb is no name
 	}
-	odd := strings.ContainsAny(w, "0123456789") || strings.ContainsAny(w, "-_.") && !v.known[stem(low)]
-	if !odd && (v.known[stem(low)] || before != "called" && before != "named" && v.nearest(stem(low), 0.7) != stem(low)) && !(low == "mac" && before == "on") {
-		return "", false
+	return place(near(i-2), near(i-1), near(i+1), odd, i == 0)
+}
+
+// ordinary tells whether a word is one that the help knows, or nearly so.
+func (v *vocabulary) ordinary(w, before string) bool {
+	if w == "mac" && before == "on" {
+		return false
 	}
+	s := stem(w)
+	return v.ours[s] || before != "called" && before != "named" && v.ours[v.nearest(s, 0.7)]
+}
+
+// place tells by the words around a name what it names. odd: it looks like a name;
+// first: it is the first word.
+func place(twoBefore, before, behind string, odd, first bool) (kind string, loose bool) {
 	switch {
+	case before == "worker" && odd:
+		return "WORKER", false
 	case beforeModel[before] || behind == "model" || behindModel[behind] && !beforeNode[before]:
 		return "MODEL", false
 	case beforeNode[before] || behindNode[behind]:
 		return "NODE", false
-	case beforeAny[before], odd:
-		return "NODE", true
-	case i == 0 && (behind == "is" || behind == "does" || behind == "has" || behind == "doesn't" || behind == "should" || behind == "won't"):
-		return "NODE", true
-	case before == "to" && i > 1 && (beforeNode[strings.ToLower(words[i-2])] || set("login log prompt send question move get work")[strings.ToLower(words[i-2])]):
+	case before == "to" && (beforeNode[twoBefore] || sentTo[twoBefore]):
 		return "NODE", false
+	case behind == "to" && wanted[before] || before == "put" && (behind == "in" || behind == "into"):
+		return "NODE", false
+	case beforeAny[before] || odd || first && behindFirst[behind]:
+		return "NODE", true
 	}
 	return "", false
 }
 
-var slotPattern = regexp.MustCompile(`\b(NODE|MODEL|FILE|WORKER|NUMBER)\b(=[\w.]+)?`)
-var optionalPattern = regexp.MustCompile(` \[([^]]*)\]`)
+var (
+	slotPattern     = regexp.MustCompile(`\b(NODE|MODEL|FILE|WORKER|NUMBER)\b(=[\w.]+)?`)
+	optionalPattern = regexp.MustCompile(` \[([^]]*)\]`)
+)
 
 // fill puts the names into the slots of a help text. Parts in brackets stand only
 // with optional, and when their slots are filled.
@@ -164,5 +185,18 @@ func (n naming) value(kind, text string) string {
 	case n.loose && !strings.Contains(text, "NODE"):
 		return n.by["NODE"]
 	}
-	return n.by["FILE"]
+	if file := n.by["FILE"]; strings.HasSuffix(file, ".gguf") && !strings.Contains(text, "FILE") {
+		return file
+	}
+	return ""
+}
+
+// all tells whether there is a name for each slot of a text.
+func (n naming) all(text string) bool {
+	for _, m := range slotPattern.FindAllStringSubmatch(text, -1) {
+		if n.value(m[1], text) == "" {
+			return false
+		}
+	}
+	return true
 }

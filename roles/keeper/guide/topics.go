@@ -17,6 +17,7 @@ type Topic struct {
 	Do    string // the command, with slots for names; empty for a topic of words only
 	Does  string // what the command does, behind "it"
 	More  []string
+	Named []string // further sentences that stand when the question named what is in them
 	Asks  []string // how people ask for it
 }
 
@@ -62,6 +63,8 @@ func (t *Topic) set(key, value string) bool {
 		t.Does = value
 	case "more":
 		t.More = sentences(value)
+	case "named":
+		t.Named = sentences(value)
 	case "ask":
 		t.Asks = append(t.Asks, strings.Split(value, " | ")...)
 	default:

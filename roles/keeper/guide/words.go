@@ -9,21 +9,29 @@ import (
 type vocabulary struct {
 	same  map[string]string   // word → the one that stands for it
 	known map[string]bool     // all words of the topics' examples
+	ours  map[string]bool     // those of examples about rbee
+	other map[string]bool     // those of examples about other things alone
 	grams map[string][]string // three letters → the known words that have them
 }
 
 var wordPattern = regexp.MustCompile(`[\p{L}\p{N}_][\p{L}\p{N}_+#/.'’-]*[\p{L}\p{N}_+#]|[\p{L}\p{N}_]`)
 
 func newVocabulary(topics []*Topic, same map[string]string) *vocabulary {
-	v := &vocabulary{same: map[string]string{}, known: map[string]bool{}, grams: map[string][]string{}}
+	v := &vocabulary{same: map[string]string{}, known: map[string]bool{}, ours: map[string]bool{}, other: map[string]bool{}, grams: map[string][]string{}}
 	for w, first := range same {
 		v.know(w)
+		v.ours[stem(w)] = true
 		v.same[w], v.same[stem(w)] = first, first
 	}
-	for _, t := range topics {
+	for i, t := range topics {
 		for _, a := range t.Asks {
 			for _, w := range split(a) {
 				v.know(w)
+				if w = stem(w); i < len(topics)-1 {
+					v.ours[w] = true
+				} else if !v.ours[w] {
+					v.other[w] = true
+				}
 			}
 		}
 	}
