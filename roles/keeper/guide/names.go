@@ -30,13 +30,15 @@ var (
 
 // Words before a name, and behind one.
 var (
-	beforeAny   = set("called named name remove delete drop forget check test is and are of show for using")
+	beforeAny   = set("called named name remove delete drop forget check test is and are show using")
 	beforeNode  = set("node machine box server host computer laptop pc workstation desktop on onto add ping register unregister reach from at ssh connect enroll attach detach kick via why mac bench benchmark")
 	nouns       = set("node machine box server host computer laptop pc workstation desktop mac")
 	surely      = set("called named on node machine box server host computer")
 	owners      = set("my a your this our")
 	sentTo      = set("login log prompt send question move get work")
 	wanted      = set("want let make have get")
+	ends        = set("from on in at is again please now anymore with for works and")
+	whose       = set("log logs key keys name status state fingerprint checksum hash details memory gpu cpu disk address hardware devices size sizes speed copy file files license context login host")
 	behindFirst = set("is does has doesn't should won't")
 	beforeModel = set("model llm pull fetch download load unload preload run try ask with grab evict query prompt chat weights import")
 	behindNode  = set("machine node box server host computer can't cannot refuses respond online offline reachable join part join? down asleep")
@@ -52,7 +54,8 @@ var (
 		yes ok sure maybe battery cpu gpu ram vram disk wifi internet lan vpn usb hugging face huggingface ollama openai rbee
 		llama.cpp github gitlab git localhost chatgpt gpt youtube google school office internet web cloud earth fire water
 		sleep music movies food monday tuesday wednesday thursday friday saturday sunday stdin stdout stderr json csv toml
-		downstairs upstairs basement kitchen downtown outside inside anymore somehow otherwise instead usable enough`)
+		downstairs upstairs basement kitchen downtown outside inside anymore somehow otherwise instead usable enough
+		okay fine happy ready safe alone resident inactivity healthy broken alive well bad good`)
 )
 
 func set(words string) map[string]bool {
@@ -111,11 +114,11 @@ func (v *vocabulary) kind(words []string, i int) (kind string, loose bool) {
 	if v.other[stem(low)] && !surely[near(i-1)] {
 		return "", false // a word of other things
 	}
-	odd := strings.ContainsAny(w, "0123456789") || strings.ContainsAny(w, "-_.") && !v.ours[stem(low)]
-	if !odd && v.ordinary(low, near(i-1)) || nouns[near(i-1)] && owners[near(i-2)] {
+	odd := strings.ContainsAny(w, "0123456789_") && !v.ours[stem(low)]
+	if !odd && v.ordinary(low, near(i-1)) || (nouns[near(i-1)] || near(i-1) == "model") && owners[near(i-2)] {
 		return "", false // my laptop breaks: the verb is no name
 	}
-	return place(near(i-2), near(i-1), near(i+1), odd, i == 0)
+	return place(near(i-2), near(i-1), near(i+1), odd, strings.Contains(w, "-"), i == 0)
 }
 
 // ordinary tells whether a word is one that the help knows, or nearly so.
@@ -128,8 +131,8 @@ func (v *vocabulary) ordinary(w, before string) bool {
 }
 
 // place tells by the words around a name what it names. odd: it looks like a name;
-// first: it is the first word.
-func place(twoBefore, before, behind string, odd, first bool) (kind string, loose bool) {
+// hyphened: it may be two words; first: it is the first word.
+func place(twoBefore, before, behind string, odd, hyphened, first bool) (kind string, loose bool) {
 	switch {
 	case before == "worker" && odd:
 		return "WORKER", false
@@ -141,7 +144,7 @@ func place(twoBefore, before, behind string, odd, first bool) (kind string, loos
 		return "NODE", false
 	case behind == "to" && wanted[before] || before == "put" && (behind == "in" || behind == "into"):
 		return "NODE", false
-	case beforeAny[before] || odd || first && behindFirst[behind]:
+	case before == "of" && whose[twoBefore] || beforeAny[before] && (!hyphened || behind == "" || ends[behind]) || before == "whether" && behindFirst[behind] || odd || first && behindFirst[behind]:
 		return "NODE", true
 	}
 	return "", false

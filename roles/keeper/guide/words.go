@@ -52,7 +52,7 @@ func (v *vocabulary) know(w string) {
 // for it; what looks like a slip of a known word is taken for that.
 func (v *vocabulary) read(s string) []string {
 	var out []string
-	for _, w := range split(s) {
+	for _, w := range v.parts(split(s)) {
 		if articles[w] {
 			continue
 		}
@@ -68,6 +68,19 @@ func (v *vocabulary) read(s string) []string {
 			w = same
 		}
 		out = append(out, w)
+	}
+	return out
+}
+
+// parts takes words with hyphens that nobody knows apart.
+func (v *vocabulary) parts(words []string) []string {
+	var out []string
+	for _, w := range words {
+		if strings.Contains(w, "-") && !v.known[stem(w)] {
+			out = append(out, strings.Split(w, "-")...)
+		} else {
+			out = append(out, w)
+		}
 	}
 	return out
 }
