@@ -12,7 +12,7 @@ const (
 	smoothing = 0.05 // of the counts of naive Bayes
 	nearness  = 8.0  // weight of the nearest example against naive Bayes
 	strange   = 1.0  // odds of a word that no example has
-	close     = 0.7  // a second topic so near to the best may be meant too
+	tied      = 0.7  // a second topic so near to the best may be meant too
 	doubtful  = -0.3 // odds above are too high for a question whose best score is little
 	little    = 2.5
 	much      = 7.0 // with which a topic fits whatever the odds
@@ -74,7 +74,7 @@ func (f *Finder) Find(question string) (found []*Topic, sure bool) {
 		return []*Topic{next.topic}, true
 	case best.topic.Risky && before < safely:
 		return nil, false
-	case before < close && !next.topic.Risky && best.topic.Do != "" && next.topic.Do != "":
+	case before < tied && !next.topic.Risky && best.topic.Do != "" && next.topic.Do != "":
 		return []*Topic{best.topic, next.topic}, true
 	}
 	return []*Topic{best.topic}, true
@@ -100,8 +100,11 @@ func (f *Finder) odds(q vector) float64 {
 		sum += n * e
 		seen += n
 	}
-	return sum / max(seen, 1)
+	return rounded(sum / max(seen, 1))
 }
+
+// rounded takes off what depends on the order in which a sum was made.
+func rounded(x float64) float64 { return math.Round(x*1e6) / 1e6 }
 
 // count counts features by topic, as naive Bayes wants it: each example counts the
 // same, however long it is.
@@ -187,7 +190,7 @@ func (f *Finder) rank(words []string) []match {
 	}
 	for i, t := range f.topics {
 		out[i].topic = t
-		out[i].score += nearness * nearest[i]
+		out[i].score = rounded(out[i].score + nearness*nearest[i])
 	}
 	slices.SortStableFunc(out, func(a, b match) int { return cmp.Compare(b.score, a.score) })
 	return out
