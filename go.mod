@@ -19,6 +19,8 @@ require (
 	gorgonia.org/tensor v0.9.24
 )
 
+require golang.org/x/mod v0.42.0
+
 require (
 	github.com/apache/arrow/go/arrow v0.0.0-20211112161151-bc219186db40 // indirect
 	github.com/awalterschulze/gographviz v2.0.3+incompatible // indirect

@@ -205,25 +205,37 @@ func TestNodeGoesDown(t *testing.T) {
 	w.healthyAt(q.url)
 }
 
-// An operator's hive that is started again serves the same queen, and ends with her.
-func TestOperatorsHiveRestarts(t *testing.T) {
+// In the place of an operator's hive that died the queen starts one of her own.
+func TestOperatorsHiveIsReplaced(t *testing.T) {
 	need(t, 9200)
 	w := newWorld(t)
 	hive := w.start("rbee-hive", "daemon")
 	w.healthy(9200)
 	q := w.queen(nil)
 	want := q.text(nil)
+	if list := q.hives(); len(list) != 1 || !list[0].Borrowed {
+		t.Errorf("hives: %+v", list)
+	}
 	signal(t, command{hive.cmd.Process}, syscall.SIGKILL)
 	hive.wait()
-	hive = w.start("rbee-hive", "daemon")
-	w.healthy(9200)
 	if got := q.text(nil); got != want {
-		t.Errorf("after the hive was started again: %q, before: %q", got, want)
+		t.Errorf("after the hive died: %q, before: %q", got, want)
 	}
-	list, err := q.client.Hives(t.Context())
-	if err != nil || len(list.Hives) != 1 || !list.Hives[0].Borrowed {
-		t.Errorf("hives: %+v, %v", list, err)
+	if list := q.hives(); len(list) != 1 || list[0].Borrowed {
+		t.Errorf("hives: %+v", list)
 	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// An operator's hive that a persistent queen holds ends with her.
+func TestOperatorsHiveEndsWithTheQueen(t *testing.T) {
+	need(t, 9200)
+	w := newWorld(t)
+	hive := w.start("rbee-hive", "daemon")
+	w.healthy(9200)
+	q := w.queen(nil)
+	q.up("localhost")
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
 	hive.expect(0)

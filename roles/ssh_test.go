@@ -1,9 +1,11 @@
 package roles
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,30 +21,40 @@ type node struct {
 	w    *world
 	home string
 	path string // for who is to call the node by its alias
+	sshd *sshdtest.Server
 }
 
-func (w *world) node() node {
+// node is one that has our program. Its programs have more in their environment.
+func (w *world) node(more ...string) node {
 	w.t.Helper()
-	n := node{w: w, home: w.t.TempDir()}
-	bin, ours := filepath.Join(n.home, ".local", "bin"), filepath.Join(n.home, "ssh")
+	n := w.bareNode(more...)
 	exe, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, bin, worldMark, w.mark, noGrace)
-	s := sshdtest.Start(w.t, "SetEnv "+env)
-	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + s.Config() + " \"$@\"\n" // ssh asks passwd for its home, not HOME
-	for _, err := range []error{
-		os.MkdirAll(bin, 0o700), os.Symlink(exe, filepath.Join(bin, "rbee")),
-		os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700),
-	} {
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	if err := errors.Join(os.MkdirAll(n.bin(""), 0o700), os.Symlink(exe, n.bin("rbee"))); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// bareNode is one that has nothing of ours yet.
+func (w *world) bareNode(more ...string) node {
+	w.t.Helper()
+	n := node{w: w, home: w.t.TempDir()}
+	ours := filepath.Join(w.t.TempDir(), "ssh")
+	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, n.bin(""), worldMark, w.mark, noGrace)
+	n.sshd = sshdtest.Start(w.t, strings.Join(append([]string{"SetEnv"}, append(more, env)...), " ")) // of two with one name the first counts
+	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + n.sshd.Config() + " \"$@\"\n"                      // ssh asks passwd for its home, not HOME
+	if err := errors.Join(os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700)); err != nil {
+		w.t.Fatal(err)
 	}
 	n.path = "PATH=" + ours + ":" + os.Getenv("PATH")
 	return n
 }
+
+// bin is where our program lies on the node.
+func (n node) bin(name string) string { return filepath.Join(n.home, ".local", "bin", name) }
 
 // The whole way to a node and back; then nothing of it is left.
 func TestInferOverSSH(t *testing.T) {
@@ -146,4 +158,34 @@ func TestOperatorsHiveOverSSH(t *testing.T) {
 	}
 	signal(t, command{hive.cmd.Process}, syscall.SIGINT)
 	hive.expect(130)
+}
+
+// A queen that was killed and is back finds the hives of her nodes, on whatever port
+// they are, and their workers.
+func TestQueenComesBackOverSSH(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("RBEE_LIMITS_EOF_GRACE=10m")
+	env := []string{n.path, "RBEE_LIMITS_EOF_GRACE=10m"}
+	q := w.queen(env, "--node", "node")
+	q.up("localhost")
+	q.up("node")
+	want := q.text(fields{"node": "node"})
+	hives, worker := w.procs("rbee-hive"), w.proc("llm-worker-rbee")
+	signal(t, command{q.cmd.Process}, syscall.SIGKILL)
+	q.wait()
+
+	q = w.queen(env, "--node", "node")
+	q.up("localhost")
+	q.up("node")
+	if list := q.workers(); len(list) != 1 || list[0].PID != worker.PID || list[0].Node != "node" {
+		t.Errorf("workers after her return: %+v, want pid %d", list, worker.PID)
+	}
+	if got := q.text(fields{"node": "node"}); got != want {
+		t.Errorf("after her return: %q, before: %q", got, want)
+	}
+	if now := w.procs("rbee-hive"); !slices.Equal(now, hives) {
+		t.Errorf("hives %v, before her return %v", now, hives)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }

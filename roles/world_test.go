@@ -25,19 +25,24 @@ import (
 // processes, found by a mark in their environment. What is left of it at the end
 // of a test fails the test.
 type world struct {
-	t    *testing.T
-	home string
-	mark string
+	t      *testing.T
+	home   string
+	mark   string
+	launch func(*exec.Cmd) error // starts its programs
+
+	patience time.Duration // that anything may take before the test gives up
 }
 
 const worldMark = "RBEE_TEST_WORLD"
 
-// patience is how long anything may take before a test gives up.
 const patience = 60 * time.Second
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, home: t.TempDir(), mark: fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid())}
+	w := &world{
+		t: t, home: t.TempDir(), mark: fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid()),
+		launch: (*exec.Cmd).Start, patience: patience,
+	}
 	t.Cleanup(func() {
 		w.until("nothing of this test is left", func() bool { return len(w.procs("")) == 0 })
 		for _, p := range w.procs("") {
@@ -78,9 +83,9 @@ func (w *world) proc(name string) lease.Proc {
 // until waits for what others bring about.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(w.patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("in %v not true: %s; there are %v", patience, what, w.procs(""))
+			w.t.Fatalf("in %v not true: %s; there are %v", w.patience, what, w.procs(""))
 		}
 	}
 }
@@ -88,7 +93,7 @@ func (w *world) until(what string, ok func() bool) {
 // env is the environment of the world's programs.
 func (w *world) env(more ...string) []string {
 	return append([]string{
-		"HOME=" + w.home, "PATH=" + os.Getenv("PATH"), worldMark + "=" + w.mark, "GORACE=atexit_sleep_ms=0",
+		"HOME=" + w.home, "PATH=" + os.Getenv("PATH"), worldMark + "=" + w.mark, "GORACE=atexit_sleep_ms=0", noGrace,
 	}, more...)
 }
 
@@ -133,7 +138,7 @@ func (w *world) startAs(user *syscall.Credential, env []string, name string, arg
 	}
 	r.closeStdoutNow = func() { stdout.Close() }
 	r.cmd.Stderr = &locked{r: r}
-	if err := r.cmd.Start(); err != nil {
+	if err := w.launch(r.cmd); err != nil {
 		w.t.Fatal(err)
 	}
 	r.stdoutDone.Go(func() { r.read(stdout) })
@@ -213,8 +218,8 @@ func (r *run) wait() int {
 	r.w.t.Helper()
 	select {
 	case <-r.ended:
-	case <-time.After(patience):
-		r.w.t.Fatalf("%s did not end in %v; stderr: %s", r.name, patience, r.stderr())
+	case <-time.After(r.w.patience):
+		r.w.t.Fatalf("%s did not end in %v; stderr: %s", r.name, r.w.patience, r.stderr())
 	}
 	return r.cmd.ProcessState.ExitCode()
 }
@@ -226,15 +231,15 @@ func (r *run) speak() {
 	case <-r.lines:
 	case <-r.ended:
 		r.w.t.Fatalf("%s ended without a word; stderr: %s", r.name, r.stderr())
-	case <-time.After(patience):
-		r.w.t.Fatalf("%s says nothing for %v; stderr: %s", r.name, patience, r.stderr())
+	case <-time.After(r.w.patience):
+		r.w.t.Fatalf("%s says nothing for %v; stderr: %s", r.name, r.w.patience, r.stderr())
 	}
 }
 
 // reach waits for an event of --json that matches.
 func (r *run) reach(what string, match func(api.Event) bool) {
 	r.w.t.Helper()
-	late := time.After(patience)
+	late := time.After(r.w.patience)
 	for {
 		select {
 		case ev, ok := <-r.events:
@@ -245,7 +250,7 @@ func (r *run) reach(what string, match func(api.Event) bool) {
 				return
 			}
 		case <-late:
-			r.w.t.Fatalf("in %v not reached: %s; stderr: %s", patience, what, r.stderr())
+			r.w.t.Fatalf("in %v not reached: %s; stderr: %s", r.w.patience, what, r.stderr())
 		}
 	}
 }

@@ -53,8 +53,11 @@ type Worker struct {
 	SlotsAvailable int           `json:"slots_available"`
 	PID            int           `json:"pid"`
 	MemoryBytes    int64         `json:"memory_bytes"`
+	NeedsBytes     int64         `json:"needs_bytes,omitempty"` // as the model's header says; 0: not known
 	LastActivity   time.Time     `json:"last_activity"`
 	StartedAt      time.Time     `json:"started_at"`
+	ContextLength  int           `json:"context_length,omitempty"` // as it was asked for; 0: the model's own
+	Threads        int           `json:"threads,omitempty"`        // as it was asked for; 0: all cores
 	Error          string        `json:"error,omitempty"`
 }
 

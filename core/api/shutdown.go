@@ -9,6 +9,9 @@ type ShutdownRequest struct {
 	DrainMS  int64 `json:"drain_ms,omitempty"`   // running answers get so long to end
 }
 
+// MIMELines is JSON, one value a line.
+const MIMELines = "application/x-ndjson"
+
 // Bounds of a spawn: what lies above them can only be a mistake.
 const (
 	maxContext = 16 << 20

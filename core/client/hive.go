@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"rbee/core"
 	"rbee/core/api"
@@ -29,6 +31,12 @@ func (c *Client) DeleteWorker(ctx context.Context, id core.WorkerID) error {
 	return c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, "/v1/workers/"+url.PathEscape(string(id)), nil, nil)
 }
 
+// RetireWorker ends a worker if nobody has used it for so long; else WORKER_BUSY.
+func (c *Client) RetireWorker(ctx context.Context, id core.WorkerID, idle time.Duration) error {
+	path := fmt.Sprintf("/v1/workers/%s?idle_ms=%d", url.PathEscape(string(id)), max(idle.Milliseconds(), 1))
+	return c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, path, nil, nil)
+}
+
 // Capabilities asks a hive what its machine has.
 func (c *Client) Capabilities(ctx context.Context) (a api.Capabilities, err error) {
 	return a, c.call(ctx, http.MethodGet, "/v1/capabilities", nil, &a)
@@ -37,6 +45,53 @@ func (c *Client) Capabilities(ctx context.Context) (a api.Capabilities, err erro
 // Models lists the models of a hive's catalog, or of a queen's pool.
 func (c *Client) Models(ctx context.Context) (m api.Models, err error) {
 	return m, c.call(ctx, http.MethodGet, "/v1/models", nil, &m)
+}
+
+// Needs asks a hive how much memory a model of its catalog takes.
+func (c *Client) Needs(ctx context.Context, ref core.ModelRef, context, slots int) (n api.Needs, err error) {
+	path := fmt.Sprintf("/v1/models/%s/needs?context=%d&slots=%d", url.PathEscape(string(ref)), context, slots)
+	return n, c.call(ctx, http.MethodGet, path, nil, &n)
+}
+
+// Logs calls f with each of the last lines of a hive, or of one of its workers, and
+// with follow with each that comes, until ctx is done.
+func (c *Client) Logs(ctx context.Context, worker core.WorkerID, follow bool, f func(line []byte) error) error {
+	return c.lines(ctx, http.MethodGet, "/v1/logs?"+logQuery("", worker, follow), nil, f)
+}
+
+// logQuery asks for logs.
+func logQuery(node core.NodeName, worker core.WorkerID, follow bool) string {
+	q := url.Values{}
+	if node != "" {
+		q.Set("node", string(node))
+	}
+	if worker != "" {
+		q.Set("worker", string(worker))
+	}
+	if follow {
+		q.Set("follow", "true")
+	}
+	return q.Encode()
+}
+
+// lines calls f with each line of an answer, until ctx is done.
+func (c *Client) lines(ctx context.Context, method, path string, header http.Header, f func(line []byte) error) error {
+	resp, err := c.send(ctx, method, path, nil, header)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	in := bufio.NewScanner(resp.Body)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		if err := f(in.Bytes()); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil || in.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("client: %w", because(ctx, in.Err()))
 }
 
 // HiveImport puts a file of the hive's machine into its catalog, in place.

@@ -2,10 +2,13 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"rbee/core"
 	"rbee/core/api"
@@ -51,4 +54,57 @@ func (c *Client) Import(ctx context.Context, path string) (m api.Model, err erro
 // PoolModels lists the models of a queen's hives.
 func (c *Client) PoolModels(ctx context.Context) (m api.Models, err error) {
 	return m, c.call(ctx, http.MethodGet, "/v2/models", nil, &m)
+}
+
+// Join tells a queen all of a hive.
+func (c *Client) Join(ctx context.Context, r api.Report) (j api.Joined, err error) {
+	return j, c.call(ctx, http.MethodPost, "/v2/hives/join", r, &j)
+}
+
+// Heartbeat tells a queen what has changed of a hive that has joined.
+func (c *Client) Heartbeat(ctx context.Context, r api.Report) (j api.Joined, err error) {
+	return j, c.call(ctx, http.MethodPost, "/v2/hives/"+url.PathEscape(r.ID)+"/heartbeat", r, &j)
+}
+
+// Where asks a queen for the places of a model, the best first.
+func (c *Client) Where(ctx context.Context, q url.Values) (l api.Candidates, err error) {
+	return l, c.call(ctx, http.MethodGet, "/v2/where?"+q.Encode(), nil, &l)
+}
+
+// Load has a queen load a model ahead of need, and returns its worker when it is ready.
+func (c *Client) Load(ctx context.Context, r api.LoadRequest) (w api.Worker, err error) {
+	const most = time.Hour // the queen has limits of her own
+	return w, c.callIn(ctx, most, http.MethodPost, "/v2/workers", r, &w)
+}
+
+// Unload ends a worker of a queen's pool: only one that is not in use, unless busy.
+func (c *Client) Unload(ctx context.Context, id core.WorkerID, busy bool) error {
+	path := "/v2/workers/" + url.PathEscape(string(id))
+	if !busy {
+		path += "?idle_ms=1"
+	}
+	return c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, path, nil, nil)
+}
+
+// PoolLogs is Logs for a queen: of herself and what she has started, of a node's
+// hive, or of one worker.
+func (c *Client) PoolLogs(ctx context.Context, node core.NodeName, worker core.WorkerID, follow bool, f func(line []byte) error) error {
+	return c.lines(ctx, http.MethodGet, "/v2/logs?"+logQuery(node, worker, follow), nil, f)
+}
+
+// Stop ends a queen and her pool, and calls f with what she says of each hive.
+func (c *Client) Stop(ctx context.Context, f func(api.Ended)) error {
+	return c.lines(ctx, http.MethodPost, "/v1/shutdown", http.Header{"Accept": {api.MIMELines}}, func(line []byte) error {
+		var e api.Ended
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("client: stop: %w", err)
+		}
+		f(e)
+		return nil
+	})
+}
+
+// Restart has a queen execute her program anew. It returns before she does.
+func (c *Client) Restart(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/restart", nil, nil)
 }

@@ -25,6 +25,8 @@ type Settings struct {
 	Limits    Limits
 	TokenFile string   // empty: none
 	ModelDirs []string // files in them may be named in requests; read only
+	MemoryMax int64    // bytes that the workers of a machine may take together; 0: all there is
+	Nodes     map[string]Node
 }
 
 // Paths are where rbee keeps things. RBEE_HOME moves all of them together.
@@ -33,6 +35,8 @@ type Paths struct {
 	Data   string // models that were copied here
 	State  string // logs, what was set aside
 	Config string // the config file that was read; empty: none
+	Own    string // the config file of this person, whether it is there or not
+	Token  string // where rbee token new puts a token, which then is the default
 }
 
 // Catalog is the file of the catalog.
@@ -45,7 +49,9 @@ func (p Paths) Models() string { return filepath.Join(p.Data, "models") }
 type file struct {
 	TokenFile string                  `toml:"token_file"`
 	ModelDirs []string                `toml:"models_dirs"`
+	MemoryMax string                  `toml:"memory_max"`
 	Limits    map[string]tomlDuration `toml:"limits"`
+	Node      map[string]Node         `toml:"node"`
 }
 
 // tomlDuration is a duration as Go writes it, or a number of seconds.
@@ -82,8 +88,18 @@ func Load(environ []string) (Settings, error) {
 	if v := env("RBEE_TOKEN_FILE"); v != "" {
 		s.TokenFile = v
 	}
+	if _, err := os.Stat(s.Paths.Token); s.TokenFile == "" && err == nil {
+		s.TokenFile = s.Paths.Token
+	}
 	if v := env("RBEE_MODELS_DIR"); v != "" {
 		s.ModelDirs = filepath.SplitList(v)
+	}
+	if v := env("RBEE_MEMORY_MAX"); v != "" {
+		n, err := Size(v)
+		if err != nil {
+			return Settings{}, invalid("RBEE_MEMORY_MAX", err)
+		}
+		s.MemoryMax = n
 	}
 	return s, nil
 }
@@ -93,7 +109,7 @@ func paths(env func(string) string) Paths {
 	if root := env("RBEE_HOME"); root != "" {
 		return Paths{
 			Home: root, Data: filepath.Join(root, "data"), State: filepath.Join(root, "state"),
-			Config: filepath.Join(root, "config.toml"),
+			Config: filepath.Join(root, "config.toml"), Token: filepath.Join(root, "token"),
 		}
 	}
 	home := env("HOME")
@@ -106,6 +122,7 @@ func paths(env func(string) string) Paths {
 	return Paths{
 		Home: filepath.Join(home, ".rbee"), Data: in("XDG_DATA_HOME", ".local", "share"),
 		State: in("XDG_STATE_HOME", ".local", "state"), Config: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "config.toml"),
+		Token: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "token"),
 	}
 }
 
@@ -116,7 +133,7 @@ func (s *Settings) readFile(env func(string) string) error {
 	if f := env("RBEE_CONFIG"); f != "" {
 		candidates, required = []string{f}, true
 	}
-	s.Paths.Config = ""
+	s.Paths.Own, s.Paths.Config = candidates[0], ""
 	for _, name := range candidates {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) && !required {
@@ -142,7 +159,17 @@ func (s *Settings) parse(name string, b []byte) error {
 			return invalid(name+": limits."+key, err)
 		}
 	}
-	s.TokenFile, s.ModelDirs = f.TokenFile, f.ModelDirs
+	if err := checkNodes(f.Node); err != nil {
+		return invalid(name, err)
+	}
+	if f.MemoryMax != "" {
+		n, err := Size(f.MemoryMax)
+		if err != nil {
+			return invalid(name+": memory_max", err)
+		}
+		s.MemoryMax = n
+	}
+	s.TokenFile, s.ModelDirs, s.Nodes = f.TokenFile, f.ModelDirs, f.Node
 	return nil
 }
 
@@ -176,4 +203,23 @@ func Duration(v string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is negative", v)
 	}
 	return d, nil
+}
+
+// Size reads a number of bytes such as 8GiB, 500MB or 1073741824.
+func Size(v string) (int64, error) {
+	units := []struct {
+		name string
+		n    float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		number, ok := strings.CutSuffix(v, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if bytes := n * u.n; err == nil && bytes >= 0 && bytes < 1<<62 {
+			return int64(bytes), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a size such as 8GiB or 500MB", v)
 }

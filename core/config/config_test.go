@@ -29,6 +29,10 @@ func TestLoad(t *testing.T) {
 		"no idle end":    {"", map[string]string{"RBEE_LIMITS_IDLE": "0"}, func(s Settings) bool { return s.Limits.Idle == 0 }, ""},
 		"no such limit":  {"", map[string]string{"RBEE_LIMITS_NOPE": "3"}, nil, "RBEE_LIMITS_NOPE: unknown limit"},
 		"negative limit": {"", map[string]string{"RBEE_LIMITS_BEAT": "-1s"}, nil, "negative"},
+		"memory":         {"memory_max = '8GiB'\n", nil, func(s Settings) bool { return s.MemoryMax == 8<<30 }, ""},
+		"memory by env":  {"memory_max = '8GiB'\n", map[string]string{"RBEE_MEMORY_MAX": "1.5 MB"}, func(s Settings) bool { return s.MemoryMax == 1_500_000 }, ""},
+		"bad memory":     {"memory_max = 'much'\n", nil, nil, `memory_max: "much" is not a size`},
+		"no memory":      {"", map[string]string{"RBEE_MEMORY_MAX": "-1GB"}, nil, "RBEE_MEMORY_MAX"},
 		"no such file":   {"", map[string]string{"RBEE_CONFIG": "/nowhere/config.toml"}, nil, "/nowhere/config.toml"},
 	}
 	for name, tt := range tests {

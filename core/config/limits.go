@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -55,6 +56,17 @@ func (l *Limits) fields() map[string]*time.Duration {
 var mayBeZero = []string{"idle", "eof_grace", "drain"}
 
 func limitKeys() []string { return slices.Sorted(maps.Keys((&Limits{}).fields())) }
+
+// All are the limits by the keys that a config file has for them, in order.
+func (l Limits) All() iter.Seq2[string, time.Duration] {
+	return func(yield func(string, time.Duration) bool) {
+		for _, key := range limitKeys() {
+			if !yield(key, *l.fields()[key]) {
+				return
+			}
+		}
+	}
+}
 
 func (l *Limits) set(key, value string) error {
 	field, ok := l.fields()[key]

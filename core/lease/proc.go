@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -74,8 +75,34 @@ type Leftover struct {
 // unproven counts those whose environment may not be read: other users' ones, but
 // never this user's unless they changed who they are.
 func Leftovers(run string) (left []Leftover, unproven int) {
+	return marked(func(mark string) bool { return mark == run })
+}
+
+// Orphans returns the processes that carry the mark of any run and whose parent is
+// gone: whoever started them cannot end them any more.
+func Orphans() []Leftover {
+	all, _ := marked(func(string) bool { return true })
+	return slices.DeleteFunc(all, func(l Leftover) bool { return !l.orphaned() })
+}
+
+// orphaned tells whether the process was given to the system's first one, or to a
+// user's service manager.
+func (p Proc) orphaned() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	if err != nil {
+		return false
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(f) < 2 {
+		return false
+	}
+	comm, _ := os.ReadFile("/proc/" + f[1] + "/comm")
+	return f[1] == "1" || strings.TrimSpace(string(comm)) == "systemd"
+}
+
+// marked returns the processes, but for this one, whose mark matches.
+func marked(match func(mark string) bool) (list []Leftover, unproven int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	want := []byte(Mark + "=" + run)
 	for _, dir := range dirs {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		if pid == os.Getpid() {
@@ -86,18 +113,19 @@ func Leftovers(run string) (left []Leftover, unproven int) {
 			unproven++
 			continue
 		}
-		for v := range bytes.SplitSeq(env, []byte{0}) {
-			if !bytes.Equal(v, want) {
+		for v := range strings.SplitSeq(string(env), "\x00") {
+			mark, ok := strings.CutPrefix(v, Mark+"=")
+			if !ok || !match(mark) {
 				continue
 			}
 			if p, err := Find(pid); err == nil {
 				comm, _ := os.ReadFile(dir + "/comm")
-				left = append(left, Leftover{p, strings.TrimSpace(string(comm))})
+				list = append(list, Leftover{p, strings.TrimSpace(string(comm))})
 			}
 			break
 		}
 	}
-	return left, unproven
+	return list, unproven
 }
 
 // SetName makes name, cut to 15 bytes, what ps and top call this process. After

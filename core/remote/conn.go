@@ -27,34 +27,43 @@ import (
 // A Conn is one authenticated connection to a node. Its methods may be called at once.
 type Conn struct {
 	client *ssh.Client
+	wire   *wire
 	node   Node
 	gone   chan struct{} // closed when the connection has ended
 	why    error         // what ended it; only after gone
 }
 
-// Dial logs in, within limit from the first packet to the last of the login:
-// ClientConfig.Timeout would cover only the TCP part, and a server that accepts
-// and says nothing would hold us for ever.
+// Dial logs in, each host on the way within limit from the first packet to the
+// last of the login: ClientConfig.Timeout would cover only the TCP part, and a
+// server that accepts and says nothing would hold us for ever.
 func Dial(ctx context.Context, n Node, limit time.Duration) (*Conn, error) {
+	var via *Conn
+	if n.Via != nil {
+		var err error
+		if via, err = Dial(ctx, *n.Via, limit); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tcp, err := new(net.Dialer).DialContext(ctx, "tcp", n.addr())
+	w, err := n.wire(ctx, via)
 	if err != nil {
-		return nil, n.unreachable(err)
+		return nil, err
 	}
-	cut := context.AfterFunc(ctx, func() { tcp.Close() })
-	client, err := n.login(ctx, tcp)
+	cut := context.AfterFunc(ctx, func() { w.Close() })
+	client, err := n.login(ctx, w)
 	if !cut() && err == nil { // done in the very last moment: the connection is closed
 		err = n.unreachable(context.Cause(ctx))
 	}
 	if err != nil {
-		tcp.Close()
-		return nil, err
+		w.Close()
+		return nil, w.blame(err)
 	}
-	c := &Conn{client: client, node: n, gone: make(chan struct{})}
+	c := &Conn{client: client, wire: w, node: n, gone: make(chan struct{})}
 	go func() { // ends with the connection
 		defer close(c.gone)
 		c.why = client.Wait()
+		w.Close()
 	}()
 	return c, nil
 }
@@ -78,13 +87,13 @@ func DialRetry(ctx context.Context, n Node, limit time.Duration, pauses []time.D
 	return Dial(ctx, n, limit)
 }
 
-// login makes an SSH client of tcp.
-func (n Node) login(ctx context.Context, tcp net.Conn) (*ssh.Client, error) {
+// login makes an SSH client of a wire.
+func (n Node) login(ctx context.Context, w *wire) (*ssh.Client, error) {
 	check, err := n.knownHosts()
 	if err != nil {
 		return nil, err
 	}
-	keys, done, err := n.signers(ctx)
+	ring, done, err := n.keyring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -92,19 +101,19 @@ func (n Node) login(ctx context.Context, tcp net.Conn) (*ssh.Client, error) {
 	name := n.name()
 	conf := &ssh.ClientConfig{
 		User:              n.User,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys...)},
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(ring.keys...)},
 		HostKeyAlgorithms: check.HostKeyAlgorithms(name), // else a known host with a second key looks changed
 	}
 	var proven bool
 	var refused *HostKeyError
-	conf.HostKeyCallback = func(_ string, addr net.Addr, key ssh.PublicKey) error {
-		refused = verdict(check.HostKeyCallback()(name, addr, key), name, key)
+	conf.HostKeyCallback = func(_ string, _ net.Addr, key ssh.PublicKey) error {
+		refused = n.verdict(check.HostKeyCallback()(name, new(net.TCPAddr), key), name, key) // by name alone: behind a jump host the address says nothing
 		if proven = refused == nil; proven {
 			return nil
 		}
 		return refused
 	}
-	conn, chans, reqs, err := ssh.NewClientConn(tcp, n.addr(), conf)
+	conn, chans, reqs, err := ssh.NewClientConn(w, n.addr(), conf)
 	switch {
 	case err == nil:
 		return ssh.NewClient(conn, chans, reqs), nil
@@ -113,7 +122,7 @@ func (n Node) login(ctx context.Context, tcp net.Conn) (*ssh.Client, error) {
 	case ctx.Err() != nil:
 		return nil, n.unreachable(fmt.Errorf("no login: %w", context.Cause(ctx)))
 	case proven && !cutOff(err):
-		return nil, n.authFailed(err)
+		return nil, n.authFailed(err, ring)
 	}
 	return nil, n.unreachable(err)
 }
@@ -145,11 +154,11 @@ func (n Node) knownHosts() (*knownhosts.HostKeyDB, error) {
 }
 
 // verdict turns the answer of known_hosts into ours; nil is trust.
-func verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
+func (n Node) verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
 	if err == nil {
 		return nil
 	}
-	e := &HostKeyError{Kind: core.HostKeyChanged, Host: name, Fingerprint: ssh.FingerprintSHA256(key), Line: knownhosts.Line([]string{name}, key)}
+	e := &HostKeyError{Kind: core.HostKeyChanged, Node: n.label(), Host: knownhosts.Normalize(name), Fingerprint: ssh.FingerprintSHA256(key), Line: knownhosts.Line([]string{name}, key)}
 	if knownhosts.IsHostUnknown(err) {
 		e.Kind = core.HostKeyUnknown
 	}
@@ -162,11 +171,12 @@ func verdict(err error, name string, key ssh.PublicKey) *HostKeyError {
 }
 
 // Close cuts the connection; what lives by a lease on it sees the end of its stdin.
-func (c *Conn) Close() error { return c.client.Close() }
+func (c *Conn) Close() error { return errors.Join(c.client.Close(), c.wire.Close()) }
 
 // Watch returns when the connection is gone. A cut network is silence: the node is
-// asked for a sign of life every so often, and without one for lost the connection
-// is closed. It returns nil when ctx is done.
+// asked for a sign of life every so often, and when it says nothing at all for lost
+// the connection is closed. What it says while a long copy stands before our
+// question is a sign, too. It returns nil when ctx is done.
 func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
 	for {
 		answered := make(chan struct{})
@@ -174,26 +184,48 @@ func (c *Conn) Watch(ctx context.Context, every, lost time.Duration) error {
 			defer close(answered)
 			_, _, _ = c.client.SendRequest("keepalive@openssh.com", true, nil) // refused is an answer, too
 		}()
-		late := time.NewTimer(lost)
-		select {
-		case <-answered:
-			late.Stop()
-		case <-late.C:
-			c.client.Close()
-			return fmt.Errorf("remote: %s: no sign of life for %v: %w", c.node.label(), lost, core.NodeUnreachable)
-		case <-c.gone:
-			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, c.why)
-		case <-ctx.Done():
-			return nil
+		if err, over := c.awaitSign(ctx, answered, lost); over {
+			return err
 		}
 		select {
 		case <-time.After(every):
 		case <-c.gone:
-			return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, c.why)
+			return c.lost()
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// awaitSign waits for the answer, as long as the node says something.
+func (c *Conn) awaitSign(ctx context.Context, answered <-chan struct{}, lost time.Duration) (err error, over bool) {
+	asked := time.Now()
+	for {
+		quiet := time.Since(c.wire.lastHeard(asked))
+		late := time.NewTimer(lost - quiet)
+		select {
+		case <-answered:
+			late.Stop()
+			return nil, false
+		case <-late.C:
+			if time.Since(c.wire.lastHeard(asked)) < lost {
+				continue
+			}
+			c.Close()
+			return fmt.Errorf("remote: %s: no sign of life for %v: %w", c.node.label(), lost, core.NodeUnreachable), true
+		case <-c.gone:
+			late.Stop()
+			return c.lost(), true
+		case <-ctx.Done():
+			late.Stop()
+			return nil, true
+		}
+	}
+}
+
+// lost is why the connection is gone.
+func (c *Conn) lost() error {
+	return fmt.Errorf("remote: %s: %w: %w", c.node.label(), core.NodeUnreachable, c.why)
 }
 
 // DialContext connects to an address as the node sees it: 127.0.0.1:9200 is the

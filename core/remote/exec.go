@@ -92,36 +92,6 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err says how it ended; nil for status 0. Only after Done.
 func (p *Process) Err() error { return p.err }
 
-// Find returns where our program lies on the node: in PATH, or where rbee
-// install puts it.
-func (c *Conn) Find(ctx context.Context) (string, error) {
-	where, err := c.lastOf(ctx, []string{"sh", "-c", `command -v rbee || { [ -x "$HOME/.local/bin/rbee" ] && echo "$HOME/.local/bin/rbee"; }`})
-	if err == nil && strings.HasPrefix(where, "/") {
-		return where, nil
-	}
-	if errors.Is(err, core.NodeUnreachable) || ctx.Err() != nil {
-		return "", fmt.Errorf("remote: %s: %w", c.node.label(), err)
-	}
-	return "", &core.Fault{
-		Kind: core.NodeUnreachable, What: fmt.Sprintf("rbee is not installed on node %s: %v", c.node.label(), errNoRbee),
-		Try:   fmt.Sprintf("scp $(command -v rbee) %s: && ssh %s ./rbee install", c.node.label(), c.node.label()),
-		Cause: errNoRbee,
-	}
-}
-
-// Version returns what the program at exe says its version is.
-func (c *Conn) Version(ctx context.Context, exe string) (string, error) {
-	said, err := c.lastOf(ctx, []string{exe, "version"})
-	if err != nil {
-		return "", fmt.Errorf("remote: %s: %s version: %w", c.node.label(), exe, err)
-	}
-	version, ok := strings.CutPrefix(said, "rbee ")
-	if !ok {
-		return "", fmt.Errorf("remote: %s: %s version: it says %.80q", c.node.label(), exe, said)
-	}
-	return version, nil
-}
-
 // Kill sends SIGTERM to a process of the node by exe, our own program there,
 // which compares the start time first. The signal request of SSH is no way:
 // sshd up to 9.7 drops it for root and for forced commands, and says nothing.

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,66 +136,19 @@ func TestQuoting(t *testing.T) {
 	}
 }
 
-func TestFind(t *testing.T) {
-	bin, home := t.TempDir(), t.TempDir()
-	c := dial(t, sshdtest.Start(t, "SetEnv PATH="+bin+":/usr/bin:/bin HOME="+home).Node)
-	if _, err := c.Find(t.Context()); !errors.Is(err, core.NodeUnreachable) || !strings.Contains(err.Error(), "not installed") {
-		t.Errorf("nowhere: got %v, want that it is not installed", err)
-	}
-	local := script(t, filepath.Join(home, ".local/bin/rbee"), "echo rbee 1.2.3")
-	if got, err := c.Find(t.Context()); err != nil || got != local {
-		t.Errorf("at home: got %q, %v; want %q", got, err, local)
-	}
-	path := script(t, filepath.Join(bin, "rbee"), "echo /a warning >&2; echo rbee 1.2.3; echo /another >&2")
-	greeting := "echo welcome; echo /etc/locale: cannot change locale >&2\n" // of a shell that reads it
-	if err := os.WriteFile(filepath.Join(home, ".bashrc"), []byte(greeting), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := c.Find(t.Context()); err != nil || got != path {
-		t.Errorf("in PATH: got %q, %v; want %q", got, err, path)
-	}
-	if got, err := c.Version(t.Context(), path); err != nil || got != "1.2.3" {
-		t.Errorf("Version: got %q, %v; want 1.2.3", got, err)
-	}
-	if got, err := c.Version(t.Context(), filepath.Join(bin, "nothing")); err == nil {
-		t.Errorf("Version of nothing: got %q, want an error", got)
-	}
-}
-
-// A question that got no answer is not the answer "not installed".
-func TestFindUnanswered(t *testing.T) {
-	bin, home := t.TempDir(), t.TempDir()
-	sleep, err := exec.LookPath("sleep")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script(t, filepath.Join(bin, "sh"), "exec "+sleep+" 3")
-	c := dial(t, sshdtest.Start(t, "SetEnv PATH="+bin+" HOME="+home).Node)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	if _, err := c.Find(ctx); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "not installed") {
-		t.Errorf("out of time: got %v, want the deadline", err)
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("out of time after %v, want 200ms", took)
-	}
-	c.Close()
-	if _, err := c.Find(t.Context()); !errors.Is(err, core.NodeUnreachable) || strings.Contains(err.Error(), "not installed") {
-		t.Errorf("cut off: got %v, want NODE_UNREACHABLE", err)
-	}
-}
-
 // Over a network that was cut nothing is answered, refused or closed.
 func TestCutNetwork(t *testing.T) {
 	node, cut := through(t, sshdtest.Start(t))
 	c := dial(t, node)
 	cut()
 	calls := map[string]func(context.Context) error{
-		"Find":    func(ctx context.Context) error { _, err := c.Find(ctx); return err },
-		"Version": func(ctx context.Context) error { _, err := c.Version(ctx, "rbee"); return err },
-		"Kill":    func(ctx context.Context) error { return c.Kill(ctx, "rbee", lease.Proc{PID: 1}) },
-		"Dial":    func(ctx context.Context) error { _, err := c.DialContext(ctx, "tcp", "127.0.0.1:1"); return err },
+		"Probe": func(ctx context.Context) error { _, err := c.Probe(ctx); return err },
+		"Provide": func(ctx context.Context) error {
+			_, err := c.Provide(ctx, remote.Facts{OS: runtime.GOOS, Arch: runtime.GOARCH, Loaders: loaders()}, remote.Pushing{})
+			return err
+		},
+		"Kill": func(ctx context.Context) error { return c.Kill(ctx, "rbee", lease.Proc{PID: 1}) },
+		"Dial": func(ctx context.Context) error { _, err := c.DialContext(ctx, "tcp", "127.0.0.1:1"); return err },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {

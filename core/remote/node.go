@@ -13,9 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
-
 	"rbee/core"
 )
 
@@ -26,31 +23,149 @@ type Node struct {
 	KeyAlias         string   // HostKeyAlias: under which name known_hosts has the key
 	Keys             []string // files; those with a passphrase are the agent's business
 	KnownHosts       []string // files; those that do not exist are skipped
+	HashHosts        bool     // HashKnownHosts: names are not written in clear
+	AcceptNew        bool     // StrictHostKeyChecking accept-new: an unknown key is trusted
+	NeverAsk         bool     // StrictHostKeyChecking yes: an unknown key is refused
 	Agent            string   // socket; empty: none
 	KeysOnly         bool     // IdentitiesOnly: of the agent's keys only those in Keys
+	Via              *Node    // ProxyJump: through which node; nil: none
+	Proxy            string   // ProxyCommand: a shell command that is the connection; empty: none
 }
 
 func (n Node) addr() string { return net.JoinHostPort(n.Host, cmp.Or(n.Port, "22")) }
 
+// String is how a person writes the node: user@host, with the port if it is not 22.
+func (n Node) String() string {
+	s := n.Host
+	if n.Port != "" && n.Port != "22" {
+		s = n.addr()
+	}
+	if n.User != "" {
+		s = n.User + "@" + s
+	}
+	return s
+}
+
+// An Entry is what our own config says of a node. What it leaves out is as
+// ~/.ssh/config has it for its host.
+type Entry struct {
+	Host string // or an alias; empty: the node's name
+	User string
+	Port int
+	Keys []string // files, tried first
+	Jump string   // [user@]host[:port], several with commas between
+}
+
+// maxHops bounds the way to a node: jump hosts may jump themselves.
+const maxHops = 8
+
 // Resolve asks the ssh program what alias means, so Include, Match and
 // canonical names work as everywhere else. config is "" for the user's own.
 func Resolve(ctx context.Context, alias, config string) (Node, error) {
-	if alias == "" || alias[0] == '-' || strings.ContainsAny(alias, " \t\r\n\x00") {
-		return Node{}, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("node %q is not a name", alias)}
+	return Entry{}.Resolve(ctx, alias, config)
+}
+
+// Resolve is Resolve for a node of ours: what the entry says goes over what ssh does.
+func (e Entry) Resolve(ctx context.Context, name, config string) (Node, error) {
+	n, err := resolver{config}.resolve(ctx, name, e, maxHops)
+	n.Alias = name
+	return n, err
+}
+
+// A resolver asks the ssh program.
+type resolver struct{ config string }
+
+func (r resolver) resolve(ctx context.Context, name string, e Entry, hops int) (Node, error) {
+	if hops == 0 {
+		return Node{}, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("node %s: its jump hosts jump on and on", name), Try: "look at ProxyJump in ~/.ssh/config"}
 	}
-	args := []string{"-G"}
-	if config != "" {
-		args = append(args, "-F", config)
-	}
-	out, err := exec.CommandContext(ctx, "ssh", append(args, "--", alias)...).Output()
+	out, err := r.ask(ctx, cmp.Or(e.Host, name), e)
 	if err != nil {
-		return Node{}, &core.Fault{
-			Kind: core.NodeUnreachable, What: fmt.Sprintf("ssh cannot say what node %s is: %v", alias, err),
-			Facts: said(err), Try: "ssh -G " + alias, Cause: err,
+		return Node{}, err
+	}
+	n, jump := parse(name, out)
+	for _, key := range e.Keys {
+		n.Keys = append([]string{home(key)}, n.Keys...)
+	}
+	if jump == "" {
+		return n, nil
+	}
+	n.Via, err = r.chain(ctx, jump, hops-1)
+	return n, err
+}
+
+// ask runs ssh -G for a host.
+func (r resolver) ask(ctx context.Context, host string, e Entry) ([]byte, error) {
+	for _, word := range []string{host, e.User, e.Jump} {
+		if strings.HasPrefix(word, "-") || strings.ContainsAny(word, " \t\r\n\x00") || host == "" {
+			return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("node %q is not a name", cmp.Or(word, host))}
 		}
 	}
-	return parse(alias, out)
+	args := []string{"-G"}
+	if r.config != "" {
+		args = append(args, "-F", r.config)
+	}
+	if e.User != "" {
+		args = append(args, "-l", e.User)
+	}
+	if e.Port != 0 {
+		args = append(args, "-p", fmt.Sprint(e.Port))
+	}
+	if e.Jump != "" {
+		args = append(args, "-J", e.Jump)
+	}
+	out, err := exec.CommandContext(ctx, "ssh", append(args, "--", host)...).Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, &core.Fault{Kind: core.Unsupported, What: "there is no ssh program here, which says what a node's name means", Try: "install the OpenSSH client", Cause: err}
+	}
+	if err != nil {
+		return nil, &core.Fault{
+			Kind: core.NodeUnreachable, What: fmt.Sprintf("ssh cannot say what node %s is: %v", host, err),
+			Facts: said(err), Try: "ssh -G " + host, Cause: err,
+		}
+	}
+	return out, nil
 }
+
+// chain resolves the jump hosts, in the order in which they are passed. As ssh
+// does it, only the first may have jump hosts of its own.
+func (r resolver) chain(ctx context.Context, jump string, hops int) (via *Node, err error) {
+	for hop := range strings.SplitSeq(jump, ",") {
+		e, err := hopEntry(hop)
+		if err != nil {
+			return nil, err
+		}
+		n, err := r.resolve(ctx, e.Host, e, hops)
+		if err != nil {
+			return nil, err
+		}
+		if via != nil {
+			n.Via, n.Proxy = via, ""
+		}
+		via = &n
+	}
+	return via, nil
+}
+
+// hopEntry reads [ssh://][user@]host[:port].
+func hopEntry(hop string) (Entry, error) {
+	var e Entry
+	rest := strings.TrimSuffix(strings.TrimPrefix(hop, "ssh://"), "/")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		e.User, rest = rest[:i], rest[i+1:]
+	}
+	e.Host = strings.Trim(rest, "[]")
+	if host, port, err := net.SplitHostPort(rest); err == nil {
+		e.Host = host
+		if _, err := fmt.Sscanf(port, "%d", &e.Port); err != nil || e.Port < 1 || e.Port > 65535 {
+			return e, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("jump host %q: the port is no number", hop)}
+		}
+	}
+	return e, nil
+}
+
+// ParseTarget reads [user@]host[:port], as a person types it.
+func ParseTarget(target string) (Entry, error) { return hopEntry(target) }
 
 // said returns what a program wrote on stderr before it failed.
 func said(err error) []core.Fact {
@@ -61,8 +176,8 @@ func said(err error) []core.Fact {
 }
 
 // parse reads the output of ssh -G: one lower-case key and its value a line.
-func parse(alias string, out []byte) (Node, error) {
-	n := Node{Alias: alias, Agent: os.Getenv("SSH_AUTH_SOCK")}
+func parse(alias string, out []byte) (n Node, jump string) {
+	n = Node{Alias: alias, Agent: os.Getenv("SSH_AUTH_SOCK")}
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
 		key, value, _ := strings.Cut(s.Text(), " ")
 		switch key {
@@ -79,20 +194,42 @@ func parse(alias string, out []byte) (Node, error) {
 		case "identitiesonly":
 			n.KeysOnly = value == "yes"
 		case "userknownhostsfile", "globalknownhostsfile":
-			for f := range strings.FieldsSeq(value) {
-				n.KnownHosts = append(n.KnownHosts, home(f))
-			}
+			n.addKnownHosts(key, value)
+		case "hashknownhosts":
+			n.HashHosts = value == "yes"
+		case "stricthostkeychecking":
+			n.AcceptNew, n.NeverAsk = value == "accept-new", value == "true" || value == "yes"
 		case "identityagent":
 			n.Agent = socket(value)
-		case "proxyjump", "proxycommand":
-			if value != "none" {
-				return Node{}, &core.Fault{
-					Kind: core.Unsupported, What: fmt.Sprintf("node %s is reached through %s, which is not supported yet", alias, key),
-				}
-			}
+		case "proxyjump":
+			jump = unlessNone(value)
+		case "proxycommand":
+			n.Proxy = unlessNone(value)
 		}
 	}
-	return n, nil
+	return n, jump
+}
+
+// addKnownHosts keeps the user's files before those of the system: new keys are
+// written to the first.
+func (n *Node) addKnownHosts(key, value string) {
+	var files []string
+	for f := range strings.FieldsSeq(value) {
+		files = append(files, home(f))
+	}
+	if key == "userknownhostsfile" {
+		n.KnownHosts = append(files, n.KnownHosts...)
+		return
+	}
+	n.KnownHosts = append(n.KnownHosts, files...)
+}
+
+// unlessNone is "" for a value that says so.
+func unlessNone(value string) string {
+	if value == "none" {
+		return ""
+	}
+	return value
 }
 
 // socket returns the agent's socket that an IdentityAgent line means; "" is none.
@@ -114,59 +251,4 @@ func home(path string) string {
 		return filepath.Join(dir, rest)
 	}
 	return path
-}
-
-// signers returns the keys to offer. All of them are one AuthMethod: of several
-// of the same kind x/crypto tries only the first.
-func (n Node) signers(ctx context.Context) (keys []ssh.Signer, done func(), err error) {
-	listed := map[string]bool{}
-	for _, f := range n.Keys {
-		b, err := os.ReadFile(f)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("remote: key: %w", err)
-		}
-		if pub, err := os.ReadFile(f + ".pub"); err == nil {
-			if k, _, _, _, err := ssh.ParseAuthorizedKey(pub); err == nil {
-				listed[string(k.Marshal())] = true
-			}
-		}
-		if k, err := ssh.ParsePrivateKey(b); err == nil {
-			keys = append(keys, k)
-		}
-	}
-	held, done := n.agentKeys(ctx)
-	for _, k := range held {
-		if !n.KeysOnly || listed[string(k.PublicKey().Marshal())] {
-			keys = append(keys, k)
-		}
-	}
-	return keys, done, nil
-}
-
-// readableKeys returns the key files that are there.
-func (n Node) readableKeys() (files []string) {
-	for _, f := range n.Keys {
-		if _, err := os.Stat(f); err == nil {
-			files = append(files, f)
-		}
-	}
-	return files
-}
-
-// agentKeys returns the agent's keys, none when there is no agent. They sign
-// until done, or until ctx is: an agent may accept and say nothing.
-func (n Node) agentKeys(ctx context.Context) (keys []ssh.Signer, done func()) {
-	if n.Agent == "" {
-		return nil, func() {}
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", n.Agent)
-	if err != nil {
-		return nil, func() {}
-	}
-	cut := context.AfterFunc(ctx, func() { conn.Close() })
-	keys, _ = agent.NewClient(conn).Signers()
-	return keys, func() { cut(); conn.Close() }
 }

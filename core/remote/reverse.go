@@ -35,6 +35,16 @@ func (c *Conn) Reverse(ctx context.Context, target string) (*Reverse, error) {
 	return &Reverse{ln.Addr().(*net.TCPAddr).Port, ln, target}, nil
 }
 
+// TryReverse tells whether the node lets itself be asked for a way back.
+func (c *Conn) TryReverse(ctx context.Context) error {
+	r, err := c.Reverse(ctx, "127.0.0.1:1")
+	if err != nil {
+		return err
+	}
+	_, err = within(ctx, c, func() (none, error) { return none{}, r.ln.Close() })
+	return err
+}
+
 // Run copies bytes until ctx is done or the connection is gone, then gives the
 // port back and waits for every copy to end.
 func (r *Reverse) Run(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"rbee/core"
@@ -19,13 +20,32 @@ func NewToken() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
+// WriteToken makes a file with a new token that nobody but its owner may read. One
+// that is there already fails with fs.ErrExist, unless replace.
+func WriteToken(name string, replace bool) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("secure: token file: %w", err)
+	}
+	if replace {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("secure: token file: %w", err)
+		}
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("secure: token file: %w", err)
+	}
+	_, err = f.WriteString(NewToken() + "\n")
+	return errors.Join(err, f.Close())
+}
+
 // ReadToken returns the token in a file that nobody but its owner may read.
 func ReadToken(name string) (string, error) {
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", &core.Fault{
 			Kind: core.Invalid, What: fmt.Sprintf("token file %s is not there", name),
-			Try: fmt.Sprintf("(umask 077; head -c 32 /dev/urandom | base64 > %s)", name), Cause: err,
+			Try: "rbee token new --file " + name, Cause: err,
 		}
 	}
 	if err != nil {

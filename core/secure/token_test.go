@@ -2,6 +2,7 @@ package secure
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,5 +41,25 @@ func TestReadToken(t *testing.T) {
 func TestNewToken(t *testing.T) {
 	if a, b := NewToken(), NewToken(); a == b || len(a) != 43 {
 		t.Errorf("got %q and %q", a, b)
+	}
+}
+
+func TestWriteToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rbee", "token")
+	if err := WriteToken(file, false); err != nil {
+		t.Fatal(err)
+	}
+	first, err := ReadToken(file)
+	if err != nil || len(first) != 43 {
+		t.Errorf("got %q, %v", first, err)
+	}
+	if err := WriteToken(file, false); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := WriteToken(file, true); err != nil {
+		t.Errorf("to replace it: %v", err)
+	}
+	if second, err := ReadToken(file); err != nil || second == first {
+		t.Errorf("the replaced one: %q, %v; before %q", second, err, first)
 	}
 }

@@ -22,11 +22,12 @@ type Candidate struct {
 	FreeSlots int   // of such workers
 	OnDisk    bool  // the model's file is there
 	FreeBytes int64 // of memory
+	TooSmall  bool  // the model does not fit, whatever is ended for it
+	Suspect   bool  // it has been silent for a while
 }
 
-// Choose returns the node: the one asked for, else one where the model is loaded
-// with a free slot, then one where it is on disk, then the one with most free
-// memory. Without candidates it is the queen's own machine.
+// Choose returns the node: the one asked for, else the first in Order. Without
+// candidates it is the queen's own machine.
 func Choose(r Request, known []Candidate) core.NodeName {
 	if r.Node != "" {
 		return r.Node
@@ -34,15 +35,24 @@ func Choose(r Request, known []Candidate) core.NodeName {
 	if len(known) == 0 {
 		return core.Localhost
 	}
-	return slices.MinFunc(known, func(a, b Candidate) int {
+	return Order(known)[0].Node
+}
+
+// Order returns the candidates, the best first: where the model is loaded with a
+// free slot, then where it is loaded, on disk, or where most memory is free. Nodes
+// that are silent, and then those where it does not fit, come last.
+func Order(known []Candidate) []Candidate {
+	return slices.SortedStableFunc(slices.Values(known), func(a, b Candidate) int {
 		return cmp.Or(
+			first(!a.TooSmall, !b.TooSmall),
+			first(!a.Suspect, !b.Suspect),
 			first(a.Loaded && a.FreeSlots > 0, b.Loaded && b.FreeSlots > 0),
 			first(a.Loaded, b.Loaded),
 			first(a.OnDisk, b.OnDisk),
 			cmp.Compare(b.FreeBytes, a.FreeBytes),
 			cmp.Compare(a.Node, b.Node),
 		)
-	}).Node
+	})
 }
 
 // first puts what is true before what is not.

@@ -23,6 +23,10 @@ import (
 // ErrAsked is the cause of an end that POST /v1/shutdown asked for.
 var ErrAsked = errors.New("asked to end")
 
+// ErrHandover is the cause of an end after which another process of the same role
+// takes over: what this one started lives on.
+var ErrHandover = errors.New("handed over")
+
 // DaemonFlags are the flags of every daemon; listen is where it listens by default.
 func DaemonFlags(listen string) []cli.Flag {
 	return []cli.Flag{
@@ -153,7 +157,7 @@ func (d *Daemon) ListenAt(addr string) (net.Listener, error) {
 			Try: "give it --token-file FILE",
 		}
 	}
-	ln, err := new(net.ListenConfig).Listen(d.Ctx, "tcp", addr)
+	ln, err := listenSoon(d.Ctx, addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, &core.Fault{
 			Kind: core.Invalid, What: fmt.Sprintf("address %s is taken by another program", addr),
@@ -164,6 +168,22 @@ func (d *Daemon) ListenAt(addr string) (net.Listener, error) {
 		return nil, &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
 	}
 	return ln, nil
+}
+
+// listenSoon listens, and when the address is taken tries again for a moment: it may
+// be held by a process that was killed just now.
+func listenSoon(ctx context.Context, addr string) (net.Listener, error) {
+	for end := time.Now().Add(time.Second / 2); ; {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return ln, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 func loopback(addr string) bool {

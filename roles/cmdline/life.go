@@ -76,7 +76,7 @@ func (d *Daemon) Serve(ln net.Listener, h http.Handler, p Phases) error {
 func (d *Daemon) drains() bool {
 	cause := context.Cause(d.Ctx)
 	s, signalled := errors.AsType[lease.SignalError](cause)
-	asked := errors.Is(cause, ErrAsked) || signalled && s.Signal != syscall.SIGINT
+	asked := errors.Is(cause, ErrAsked) || errors.Is(cause, ErrHandover) || signalled && s.Signal != syscall.SIGINT
 	return d.Mode == core.Persistent && !d.leased && asked
 }
 
@@ -102,4 +102,11 @@ func (d *Daemon) HeldBy(c *lease.Carrier) error {
 	}
 	<-c.Done()
 	return nil
+}
+
+// Until returns a copy of ctx that ends also when the daemon's end begins.
+func (d *Daemon) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(d.Ctx, cancel)
+	return ctx, func() { unhook(); cancel() }
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,9 +16,11 @@ import (
 	"rbee/catalog"
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
 
@@ -35,8 +36,9 @@ func Command() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
 			{Name: "detect", Usage: "print what this machine has, as JSON", Action: detect},
+			{Name: "find", Usage: "print where the hive of this user listens, as JSON", Action: find, Hidden: true},
 			{
-				Name: "stop", Usage: "send SIGTERM to one process, if it is still the same", Action: stop, Hidden: true,
+				Name: "stop", Usage: "end one hive of this machine, if it is still the same, and see that nothing of its run is left", Action: stop, Hidden: true,
 				Flags: []cli.Flag{&cli.IntFlag{Name: "pid"}, &cli.Uint64Flag{Name: "started"}},
 			},
 		},
@@ -54,6 +56,7 @@ func daemonFlags() []cli.Flag {
 // A hive is the daemon.
 type hive struct {
 	d       *cmdline.Daemon
+	id      string // of this process
 	node    core.NodeName
 	url     string // as our own workers reach us
 	catalog *catalog.Catalog
@@ -61,6 +64,7 @@ type hive struct {
 	idle    time.Duration
 	nursery nursery
 	hashes  hashes
+	report  reporter
 
 	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
 	over context.CancelFunc
@@ -76,12 +80,14 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 		return err
 	}
 	defer h.over()
-	if err := h.sayUp(c, ln); err != nil {
+	unlight, err := h.sayUp(c, ln)
+	if err != nil {
 		return errors.Join(err, ln.Close(), h.catalog.Close())
 	}
+	defer unlight()
 	d.Log.Info("hive up", "url", h.url, "node", string(h.node), "mode", string(d.Mode), "version", core.Version)
 	err = d.Serve(ln, h.routes(), cmdline.Phases{
-		Run:   []func(context.Context) error{h.hashAll, h.stopIdle},
+		Run:   []func(context.Context) error{h.hashAll, h.stopIdle, h.report.run},
 		Drain: h.drain, End: h.end,
 	})
 	d.Log.Info("hive ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
@@ -90,7 +96,9 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 
 // newHive binds the port and opens the catalog.
 func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
-	h := &hive{d: d, node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h := &hive{d: d, id: "h-" + secure.RandomID(), node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h.report = newReporter(h)
+	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)
@@ -122,16 +130,37 @@ func listen(c *cli.Context, d *cmdline.Daemon) (net.Listener, error) {
 	return d.Listen(c)
 }
 
-// sayUp writes the line that a queen waits for who started us over SSH.
-func (h *hive) sayUp(c *cli.Context, ln net.Listener) error {
-	if c.String("lease") != "stdin" {
-		return nil
-	}
+// sayUp says where the hive listens: in a line to the queen who started us over SSH,
+// and in a file to one who comes later, if there can be one.
+func (h *hive) sayUp(c *cli.Context, ln net.Listener) (takeBack func(), err error) {
 	me, err := lease.Find(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	up := api.Up{Port: cmdline.Port(ln), PID: me.PID, Started: me.Started, Version: core.Version, Instance: h.d.Instance}
+	takeBack = func() {}
+	if h.d.Mode == core.Persistent {
+		if takeBack, err = beacon.Light(h.d.Settings.Paths.State, "hive", up); err != nil {
+			return nil, err
+		}
+	}
+	if c.String("lease") == "stdin" {
+		err = json.NewEncoder(c.App.Writer).Encode(up)
+	}
+	return takeBack, err
+}
+
+// find is what a queen runs on a node to find the hive that runs there.
+func find(c *cli.Context) error {
+	s, err := cmdline.Settings()
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(c.App.Writer).Encode(api.Up{Port: cmdline.Port(ln), PID: me.PID, Started: me.Started, Version: core.Version, Instance: h.d.Instance})
+	up, ok := beacon.Find(s.Paths.State, "hive")
+	if !ok {
+		return nil // and no line
+	}
+	return json.NewEncoder(c.App.Writer).Encode(up)
 }
 
 func detect(c *cli.Context) error {
@@ -149,14 +178,16 @@ func capabilities(p config.Paths) api.Capabilities {
 	return api.Capabilities{Hostname: machine.Hostname(), Version: core.Version, Devices: machine.Devices(), DiskFreeBytes: free}
 }
 
-// stop is what a queen runs on a node over SSH: SIGTERM to exactly that process.
-func stop(c *cli.Context) error {
-	if !c.IsSet("pid") || !c.IsSet("started") {
-		return &core.Fault{Kind: core.Invalid, What: "want --pid and --started", Try: "rbee hive stop --help"}
+// has is what this machine has for the hive's workers, within memory_max.
+func (h *hive) has() api.Capabilities {
+	a := capabilities(h.d.Settings.Paths)
+	if most := h.d.Settings.MemoryMax; most > 0 {
+		free := max(most-h.nursery.taken(), 0)
+		for i := range a.Devices {
+			if d := &a.Devices[i]; d.Backend == core.CPU {
+				d.MemoryTotalBytes, d.MemoryFreeBytes = min(d.MemoryTotalBytes, most), min(d.MemoryFreeBytes, free)
+			}
+		}
 	}
-	p := lease.Proc{PID: c.Int("pid"), Started: c.Uint64("started")}
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
-		return err
-	}
-	return nil // gone already is as good
+	return a
 }

@@ -33,6 +33,7 @@ func (h *hive) hold(c echo.Context) error {
 		return err
 	}
 	if boot.Mode == core.Persistent {
+		h.report.heldBy(boot)
 		err := h.d.HeldBy(carrier)
 		h.nursery.endLease(id) // its workers live as long as the hive does
 		h.d.Log.Info("lease ended", "lease", id)

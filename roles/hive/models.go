@@ -62,10 +62,14 @@ func (h *hive) inDirs(path string) bool {
 }
 
 // room compares what a model needs with the memory that is free and promised to
-// nobody.
-func room(need, promised int64) error {
+// nobody, and with what workers may take at most; most is 0 for all there is.
+func room(need int64, others load, most int64) error {
 	available := machine.ReadMemory().Available
-	if free := max(available-promised, 0); available > 0 && need > free {
+	free := max(available-others.promised, 0)
+	if most > 0 && (available == 0 || most-others.taken < free) {
+		available, free = most, max(most-others.taken, 0)
+	}
+	if available > 0 && need > free {
 		return &core.Fault{
 			Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", need>>20, free>>20),
 			Facts: []core.Fact{core.Number("required_bytes", need), core.Number("available_bytes", free)},
@@ -112,15 +116,21 @@ func wire(m catalog.Model) api.Model {
 }
 
 func (h *hive) listModels(c echo.Context) error {
-	all, err := h.catalog.List(c.Request().Context())
+	all, err := h.models(c.Request().Context())
 	if err != nil {
 		return err
 	}
-	out := api.Models{Models: []api.Model{{Ref: core.Embedded, Architecture: "llama", Quantization: "Q8_0"}}}
+	return c.JSON(http.StatusOK, api.Models{Models: all})
+}
+
+// models are the embedded one and those of the catalog.
+func (h *hive) models(ctx context.Context) ([]api.Model, error) {
+	all, err := h.catalog.List(ctx)
+	out := []api.Model{{Ref: core.Embedded, Architecture: "llama", Quantization: "Q8_0"}}
 	for _, m := range all {
-		out.Models = append(out.Models, wire(m))
+		out = append(out, wire(m))
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, err
 }
 
 func (h *hive) importModel(c echo.Context) error {

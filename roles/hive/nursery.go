@@ -23,6 +23,12 @@ type nursery struct {
 	running sync.WaitGroup // of the watchers and callbacks
 }
 
+// A load is the memory of workers in bytes.
+type load struct {
+	promised int64 // that those which load will still take
+	taken    int64 // that all of them have or will have
+}
+
 var errEnding = &core.Fault{Kind: core.ShuttingDown, What: "the hive is ending"}
 
 // hold registers a lease.
@@ -57,6 +63,18 @@ func (n *nursery) find(id string) (lease.Boot, error) {
 	return b, nil
 }
 
+// lent tells whether a worker lives by the lease of an ephemeral queen.
+func (n *nursery) lent(id core.WorkerID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w, there := n.workers[id]
+	if !there {
+		return false
+	}
+	b, held := n.leases[w.leaseID]
+	return held && b.Mode != core.Persistent
+}
+
 // byToken returns the lease whose token it is, "" when there is none.
 func (n *nursery) byToken(token string) (id string) {
 	n.mu.Lock()
@@ -79,9 +97,8 @@ func (n *nursery) endLease(id string) []*worker {
 }
 
 // spawn starts a worker by start and registers it, if the hive is not ending, its
-// lease is still held, and there is room: free is what the machine has, of which
-// promised is what workers that load will still take.
-func (n *nursery) spawn(w *worker, room func(promised int64) error, start func() error) error {
+// lease is still held, and there is room beside what the others have and will take.
+func (n *nursery) spawn(w *worker, room func(others load) error, start func() error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -93,11 +110,12 @@ func (n *nursery) spawn(w *worker, room func(promised int64) error, start func()
 	if _, twice := n.workers[w.id]; twice {
 		return &core.Fault{Kind: core.WorkerRegistered, What: fmt.Sprintf("worker %s is here already", w.id)}
 	}
-	promised := int64(0)
+	var others load
 	for _, other := range n.workers {
-		promised += other.promised()
+		others.promised += other.promised()
+		others.taken += other.taken()
 	}
-	if err := room(promised); err != nil {
+	if err := room(others); err != nil {
 		return err
 	}
 	if err := start(); err != nil {
@@ -108,6 +126,14 @@ func (n *nursery) spawn(w *worker, room func(promised int64) error, start func()
 	}
 	n.workers[w.id] = w
 	return nil
+}
+
+// taken is the memory that the workers have or will have, in bytes.
+func (n *nursery) taken() (bytes int64) {
+	for _, w := range n.all("") {
+		bytes += w.taken()
+	}
+	return bytes
 }
 
 func (n *nursery) worker(id core.WorkerID) (*worker, error) {

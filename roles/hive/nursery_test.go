@@ -11,7 +11,7 @@ import (
 
 func noStart() error { return nil }
 
-func roomy(int64) error { return nil }
+func roomy(load) error { return nil }
 
 // No worker begins under a lease that has ended, however long its model was looked for.
 func TestNoSpawnUnderAnEndedLease(t *testing.T) {
@@ -48,7 +48,7 @@ func TestPromises(t *testing.T) {
 	if err := n.spawn(&worker{id: "a", needs: 1 << 40, state: api.Loading, child: &lease.Child{}}, roomy, noStart); err != nil {
 		t.Fatal(err)
 	}
-	full := func(promised int64) error { return room(1, promised) }
+	full := func(others load) error { return room(1, others, 0) }
 	if err := n.spawn(&worker{id: "b"}, full, noStart); !errors.Is(err, core.InsufficientMemory) {
 		t.Errorf("a spawn into memory that is promised: %v", err)
 	}
@@ -59,5 +59,16 @@ func TestPromises(t *testing.T) {
 	a.become(api.Idle, "")
 	if err := n.spawn(&worker{id: "b"}, full, noStart); err != nil {
 		t.Errorf("a spawn when the load is over: %v", err)
+	}
+}
+
+// What rbee may take at most counts all its workers, loaded or not.
+func TestMemoryMax(t *testing.T) {
+	others := load{taken: 3 << 30}
+	if err := room(1<<30, others, 4<<30); err != nil {
+		t.Errorf("just enough: %v", err)
+	}
+	if err := room(1<<30+1, others, 4<<30); !errors.Is(err, core.InsufficientMemory) {
+		t.Errorf("a byte too much: %v", err)
 	}
 }

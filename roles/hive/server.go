@@ -1,7 +1,11 @@
 package hive
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -13,7 +17,7 @@ import (
 
 func (h *hive) routes() *echo.Echo {
 	e := serve.New(serve.Options{
-		Health: api.Health{Role: "hive", Mode: h.d.Mode, Version: core.Version, Instance: h.d.Instance},
+		Health: api.Health{Role: "hive", Mode: h.d.Mode, Version: core.Version, Instance: h.d.Instance, ID: h.id},
 		Token:  h.d.Token, Hosts: h.d.Hosts, Log: h.d.Log, Admit: h.admit, Unbounded: []string{"/v1/blobs/", "/v1/leases/"},
 	})
 	e.POST("/v1/workers/spawn", h.postSpawn)
@@ -28,7 +32,8 @@ func (h *hive) routes() *echo.Echo {
 	e.GET("/v1/blobs/:hash", h.getBlob)
 	e.HEAD("/v1/blobs/:hash", h.getBlob)
 	e.PUT("/v1/blobs/:hash", h.putBlob)
-	e.GET("/v1/capabilities", func(c echo.Context) error { return c.JSON(http.StatusOK, capabilities(h.d.Settings.Paths)) })
+	e.GET("/v1/capabilities", func(c echo.Context) error { return c.JSON(http.StatusOK, h.has()) })
+	e.GET("/v1/logs", h.logs)
 	e.POST("/v1/shutdown", h.shutdown)
 	return e
 }
@@ -49,12 +54,35 @@ func (h *hive) postSpawn(c echo.Context) error {
 	return c.JSON(http.StatusAccepted, api.Spawned{WorkerID: w.id, URL: v.URL, State: v.State})
 }
 
-// deleteWorker ends a worker; one that is not there has ended.
+// deleteWorker ends a worker; one that is not there has ended. With ?idle_ms=N it is
+// ended only if nobody has used it for so long, else 409 WORKER_BUSY.
 func (h *hive) deleteWorker(c echo.Context) error {
-	if w, err := h.named(c, core.WorkerID(c.Param("id"))); err == nil {
+	idle := int64(0)
+	if v := c.QueryParam("idle_ms"); v != "" {
+		var err error
+		if idle, err = strconv.ParseInt(v, 10, 64); err != nil || idle < 1 {
+			return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("idle_ms %.20q: want milliseconds from 1 on", v)}
+		}
+	}
+	w, err := h.named(c, core.WorkerID(c.Param("id")))
+	switch {
+	case err != nil:
+	case idle == 0:
 		h.stopWorker(c.Request().Context(), w)
+	default:
+		if err := h.retireIf(c.Request().Context(), w, time.Duration(idle)*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	return c.NoContent(http.StatusNoContent)
+}
+
+// retireIf is retire for a worker in any state: one that loads is not idle.
+func (h *hive) retireIf(ctx context.Context, w *worker, idle time.Duration) error {
+	if state, _ := w.get(); state != api.Idle {
+		return &core.Fault{Kind: core.WorkerBusy, What: fmt.Sprintf("worker %s is %s", w.id, state)}
+	}
+	return h.retire(ctx, w, idle)
 }
 
 // workerReady is a worker's callback.
@@ -80,4 +108,22 @@ func (h *hive) shutdown(c echo.Context) error {
 	serve.Accepted(c)
 	h.d.End(cmdline.ErrAsked)
 	return nil
+}
+
+// logs is GET /v1/logs?worker=&follow=: the last lines of the hive and all it has
+// started, or of one worker.
+func (h *hive) logs(c echo.Context) error {
+	kept := &h.d.LogTo.Kept
+	if id := c.QueryParam("worker"); id != "" {
+		w, err := h.nursery.worker(core.WorkerID(id))
+		if err != nil {
+			return err
+		}
+		kept = w.log
+	}
+	return serve.Lines(c, "text/plain; charset=utf-8", func(ctx context.Context, line func([]byte) error) error {
+		ctx, stop := h.d.Until(ctx)
+		defer stop()
+		return kept.Read(ctx, c.QueryParam("follow") == "true", line)
+	})
 }

@@ -69,23 +69,25 @@ func (h *hive) stopIdle(ctx context.Context) error {
 		var all sync.WaitGroup
 		for _, w := range h.nursery.all("") {
 			if state, _ := w.get(); h.idle > 0 && state == api.Idle {
-				all.Go(func() { h.retire(ctx, w) })
+				all.Go(func() { _ = h.retire(ctx, w, h.idle) })
 			}
 		}
 		all.Wait()
 	}
 }
 
-// retire ends a worker if nobody uses it. The worker decides, for only it knows
-// whether an answer begins at this moment; one that does not answer is not idle.
-func (h *hive) retire(ctx context.Context, w *worker) {
+// retire ends a worker if nobody has used it for so long, and returns when it is
+// gone. The worker decides, for only it knows whether an answer begins at this
+// moment; one that does not answer is not idle.
+func (h *hive) retire(ctx context.Context, w *worker, idle time.Duration) error {
 	call, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if w.client.ShutdownWith(call, api.ShutdownRequest{IfIdleMS: max(h.idle.Milliseconds(), 1)}) != nil {
-		return
+	if err := w.client.ShutdownWith(call, api.ShutdownRequest{IfIdleMS: max(idle.Milliseconds(), 1)}); err != nil {
+		return err
 	}
 	w.become(api.Stopping, "")
 	willEnd := func(context.Context) error { return nil }
 	w.child.Stop(context.WithoutCancel(ctx), willEnd, h.grace())
-	h.d.Log.Info("worker was idle", "worker_id", string(w.id))
+	h.d.Log.Info("worker was idle", "worker_id", string(w.id), "for", idle.String())
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -31,10 +32,13 @@ type worker struct {
 	leaseID  string
 	node     core.NodeName // as the queen calls it
 	needs    int64         // bytes of memory, 0: not known
+	context  int           // as it was asked for
+	threads  int           // as it was asked for
 	token    string
 	queenURL string
 	started  time.Time
 	child    *lease.Child
+	log      *lease.Kept
 	client   *client.Client
 
 	mu    sync.Mutex // guards state and err
@@ -64,7 +68,7 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	}
 	w := &worker{
 		id: r.WorkerID, node: h.node, backend: cmp.Or(r.Backend, core.CPU), device: r.Device, leaseID: r.LeaseID,
-		token: h.d.Token, queenURL: cmp.Or(r.QueenURL, h.d.Boot.QueenURL), started: time.Now(), state: api.Loading,
+		context: r.ContextLength, threads: r.Threads, token: h.d.Token, queenURL: cmp.Or(r.QueenURL, h.d.Boot.QueenURL), started: time.Now(), state: api.Loading,
 	}
 	if w.id == "" {
 		w.id = core.WorkerID("w-" + secure.RandomID()[:8])
@@ -81,7 +85,7 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 		return nil, err
 	}
 	w.ref, w.needs = m.ref, m.needs
-	err = h.nursery.spawn(w, func(promised int64) error { return room(m.needs, promised) }, func() error { return h.start(ctx, w, r, m, run) })
+	err = h.nursery.spawn(w, func(others load) error { return room(m.needs, others, h.d.Settings.MemoryMax) }, func() error { return h.start(ctx, w, r, m, run) })
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +112,7 @@ func (h *hive) start(ctx context.Context, w *worker, r api.SpawnRequest, m provi
 	if err != nil {
 		return err
 	}
-	w.port = cmdline.Port(ln)
+	w.port, w.log = cmdline.Port(ln), lease.NewKept(1000)
 	w.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", w.port), client.Options{Token: w.token})
 	args := []string{
 		"serve", "--model", m.path, "--model-ref", string(m.ref), "--backend", string(w.backend), "--device", fmt.Sprint(w.device),
@@ -119,7 +123,7 @@ func (h *hive) start(ctx context.Context, w *worker, r api.SpawnRequest, m provi
 		args = append(args, "--model-sha256", m.sha256)
 	}
 	w.child, err = lease.Start(lease.Spec{
-		Name: "llm-worker-rbee", Args: args, Run: run, Listener: ln, Log: h.d.LogTo,
+		Name: "llm-worker-rbee", Args: args, Run: run, Listener: ln, Log: io.MultiWriter(w.log, h.d.LogTo),
 		Boot: lease.Boot{Token: w.token, Node: string(w.node), Instance: run, Mode: core.Ephemeral},
 	})
 	if err != nil {
@@ -141,9 +145,11 @@ const failedKept = time.Minute
 func (h *hive) watch(w *worker) {
 	ctx, loaded := context.WithCancel(h.life)
 	h.nursery.running.Go(func() { h.follow(ctx, w) })
+	h.nursery.running.Go(func() { h.heed(ctx, w) })
 	<-w.child.Done()
 	loaded()
 	w.client.Close()
+	defer h.report.changed()
 	if state, _ := w.get(); state == api.Stopping {
 		h.nursery.remove(w.id)
 		return
@@ -153,6 +159,7 @@ func (h *hive) watch(w *worker) {
 		why = err.Error()
 	}
 	w.become(api.Failed, why)
+	h.report.changed()
 	h.d.Log.Warn("worker failed", "worker_id", string(w.id), "error", why)
 	select {
 	case <-time.After(failedKept):
@@ -180,6 +187,34 @@ func (h *hive) follow(ctx context.Context, w *worker) {
 	}
 }
 
+// unheard is after how many questions without an answer a worker is given up. An
+// answer's own time is that of four: the queen, who tells its reader, comes first.
+const unheard = 5
+
+// heed ends a worker that answers nothing any more: one that was stopped, or whose
+// machine code never returns. They are counted, for it may be us who were stopped.
+func (h *hive) heed(ctx context.Context, w *worker) {
+	limit := h.d.Settings.Limits.AnswerStall
+	for missed := 0; missed < unheard; {
+		ask, cancel := context.WithTimeout(ctx, limit/(unheard-1))
+		_, err := w.client.Ready(ask)
+		if err == nil {
+			missed = 0
+		} else {
+			missed++
+		}
+		if err == nil || ask.Err() == nil { // a refusal is quick: the pause is the same
+			<-ask.Done()
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+	w.become(api.Failed, fmt.Sprintf("it answers nothing for more than %v", limit))
+	w.child.Stop(context.WithoutCancel(ctx), nil, h.grace())
+}
+
 // promised is the memory that a worker which loads will still take.
 func (w *worker) promised() int64 {
 	if state, _ := w.get(); state != api.Loading {
@@ -188,12 +223,21 @@ func (w *worker) promised() int64 {
 	return max(w.needs-machine.RSS(w.child.Proc.PID), 0)
 }
 
+// taken is the memory that a worker has or will have.
+func (w *worker) taken() int64 {
+	if state, _ := w.get(); state == api.Failed {
+		return 0
+	}
+	return max(w.needs, machine.RSS(w.child.Proc.PID))
+}
+
 // view is a worker as lists show it; a loaded one is asked.
 func (h *hive) view(ctx context.Context, w *worker) api.Worker {
 	state, why := w.get()
 	v := api.Worker{
 		ID: w.id, URL: fmt.Sprintf("http://%s:%d", w.node, w.port), ModelRef: w.ref, Backend: w.backend, Device: w.device,
 		State: state, PID: w.child.Proc.PID, MemoryBytes: machine.RSS(w.child.Proc.PID), StartedAt: w.started.UTC(), LastActivity: w.started.UTC(), Error: why,
+		ContextLength: w.context, Threads: w.threads, NeedsBytes: w.needs,
 	}
 	select {
 	case <-w.child.Exited():
@@ -230,6 +274,7 @@ func (h *hive) views(ctx context.Context, leaseID string) api.Workers {
 // ready takes a worker's callback and passes it on to its queen.
 func (h *hive) ready(w *worker, r api.WorkerReady) {
 	w.become(api.Idle, "")
+	h.report.changed()
 	h.d.Log.Info("worker ready", "worker_id", string(w.id), "took_ms", time.Since(w.started).Milliseconds())
 	if w.queenURL != "" {
 		h.nursery.running.Go(func() { h.tellQueen(w, r) })

@@ -18,6 +18,7 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/client"
+	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
@@ -50,6 +51,7 @@ func inferCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep", Usage: "leave what was started running"},
 			&cli.BoolFlag{Name: "json", Usage: "all events on stdout, one a line"},
 			&cli.StringFlag{Name: "queen", Usage: "`URL` of the queen to ask"},
+			acceptNewFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "for everything, such as 2m"},
 			&cli.BoolFlag{Name: "verbose", Usage: "phases with times, and the logs of what was started"},
 		},
@@ -86,7 +88,7 @@ func infer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	err = q.ask(ctx, r, s)
+	err = q.askThrough(ctx, c, settings, r, s)
 	if errors.Is(err, errReaderGone) {
 		err = nil // as head does: enough was read
 	}
@@ -96,6 +98,19 @@ func infer(c *cli.Context) error {
 	}
 	s.verdict(ended) // what went wrong first is the error
 	return err
+}
+
+// askThrough asks again after a host key was trusted. The known_hosts of a queen
+// elsewhere is not ours to write.
+func (q *queen) askThrough(ctx context.Context, c *cli.Context, settings config.Settings, r api.TaskRequest, s *screen) error {
+	if c.IsSet("queen") {
+		return cmp.Or(q.ask(ctx, r, s), s.keyLine())
+	}
+	err := newDoorman(c, settings).through(ctx, string(r.Node), func() error {
+		s.failed = nil
+		return q.ask(ctx, r, s)
+	})
+	return cmp.Or(err, s.keyLine())
 }
 
 // errReaderGone says that stdout is closed.
@@ -220,13 +235,13 @@ func modelPath(model string) (path string, ok bool, err error) {
 // A queen is the one that is asked: ours, or one that ran already.
 type queen struct {
 	client *client.Client
-	child  *lease.Child // nil: not ours
-	run    string       // the mark of what we started
-	told   *endings     // what our queen says she ended
-	nodes  map[core.NodeName]bool
-	stop   time.Duration // that her end may take
-	lost   time.Duration // after which a node that hears nothing ends by itself
-	settle time.Duration // that the last processes may take to be gone
+	child  *lease.Child           // nil: not ours
+	run    string                 // the mark of what we started
+	told   *endings               // what our queen says she ended
+	nodes  map[core.NodeName]bool // that were asked for; true: a hive was there
+	stop   time.Duration          // that her end may take
+	lost   time.Duration          // after which a node that hears nothing ends by itself
+	settle time.Duration          // that the last processes may take to be gone
 }
 
 // ask sends the task and shows its answer.
@@ -237,7 +252,7 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 		}
 	}
 	if q.nodes != nil && r.Node != "" {
-		q.nodes[r.Node] = true
+		q.nodes[r.Node] = false
 	}
 	var id core.TaskID
 	for ev, err := range q.client.Task(ctx, r) {
@@ -245,8 +260,13 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 			q.cancel(ctx, id)
 			return q.why(ctx, err)
 		}
-		if started, ok := ev.Event.(*api.Started); ok {
-			id = started.JobID
+		switch ev := ev.Event.(type) {
+		case *api.Started:
+			id = ev.JobID
+		case *api.Narration:
+			if _, asked := q.nodes[r.Node]; asked && ev.Action == api.HiveStart {
+				q.nodes[r.Node] = true
+			}
 		}
 		if err := s.show(ev.Event); err != nil {
 			q.cancel(ctx, id)

@@ -154,7 +154,11 @@ func (q *queen) verdict(left, still []lease.Leftover, unseen []core.NodeName) er
 		f.Facts = append(f.Facts, core.Text(what, fmt.Sprintf("%s, pid %d", p.Name, p.PID)))
 	}
 	for _, e := range q.told.failed() {
-		f.Facts = append(f.Facts, core.Text(string(e.Node), fmt.Sprintf("%d left: %s", e.Left, e.Error)))
+		what := e.Error
+		if e.Left > 0 {
+			what = fmt.Sprintf("%d left: %s", e.Left, e.Error)
+		}
+		f.Facts = append(f.Facts, core.Text("node "+string(e.Node), what))
 	}
 	for _, node := range unseen {
 		f.Facts = append(f.Facts, core.Text("node "+string(node), fmt.Sprintf("not seen; its lease ends it within %v", q.lost)))
@@ -163,14 +167,11 @@ func (q *queen) verdict(left, still []lease.Leftover, unseen []core.NodeName) er
 }
 
 // unseen are the nodes of which we know nothing: the queen was killed before she
-// could say what she had ended there.
+// could say what she had ended there, or lost the node while its hive was up.
 func (q *queen) unseen() (nodes []core.NodeName) {
-	if q.told.complete() {
-		return nil
-	}
-	for node := range q.nodes {
+	for node, up := range q.nodes {
 		told := slices.ContainsFunc(q.told.all(), func(e api.Ended) bool { return e.Node == node })
-		if node != core.Localhost && !told {
+		if node != core.Localhost && !told && (up || !q.told.complete()) {
 			nodes = append(nodes, node)
 		}
 	}
@@ -247,7 +248,7 @@ func (e *endings) complete() bool {
 	return slices.ContainsFunc(e.list, func(e api.Ended) bool { return e.All })
 }
 
-// failed are the nodes where something is left.
+// failed are the nodes where something is left, or had to be killed.
 func (e *endings) failed() []api.Ended {
-	return slices.DeleteFunc(e.all(), func(e api.Ended) bool { return e.Left == 0 })
+	return slices.DeleteFunc(e.all(), func(e api.Ended) bool { return e.Left == 0 && e.Error == "" })
 }

@@ -72,10 +72,27 @@ func (s *screen) line(ev api.Event) error {
 	case *api.End:
 		s.ended(ev)
 	}
-	if _, comment := ev.(*api.Comment); comment {
+	_, comment := ev.(*api.Comment)
+	_, failure := ev.(*api.Failure)
+	if comment || failure && s.unknownKey() { // which may not be the last word
 		return nil
 	}
 	b, err := api.EncodeEvent(ev)
+	if err != nil {
+		return err
+	}
+	return s.write(string(b) + "\n")
+}
+
+// unknownKey tells whether it was a host key that ended the answer.
+func (s *screen) unknownKey() bool { return s.failed != nil && s.failed.Code == core.HostKeyUnknown }
+
+// keyLine writes the failure that line has kept back, when it is the last word.
+func (s *screen) keyLine() error {
+	if !s.json || !s.unknownKey() {
+		return nil
+	}
+	b, err := api.EncodeEvent(s.failed)
 	if err != nil {
 		return err
 	}

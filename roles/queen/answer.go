@@ -65,6 +65,12 @@ func (a *answer) make(ctx context.Context) error {
 		w := a.want
 		w.node = a.q.place(ctx, w)
 		s, err := a.q.pool.Ensure(ctx, w, a.t.say)
+		if errors.Is(err, core.AllSlotsBusy) { // no room beside what is in use
+			if err := a.wait(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/machine"
 )
 
 // hivePort is where an operator's hive is looked for.
@@ -20,10 +22,14 @@ type fleet struct {
 	sshConfig string          // empty: the user's own
 	base      context.Context // of the links
 	bringing  turns[core.NodeName]
-	watching  sync.WaitGroup // one for each link
+	watching  sync.WaitGroup  // one for each link
+	pool      []core.NodeName // whose hives are always to be up
+	keepers   sync.WaitGroup  // one for each node of the pool
+	inherited []string        // the pids of children from before a restart
 
-	mu    sync.Mutex // guards links and ended
+	mu    sync.Mutex // guards all below
 	links map[core.NodeName]*link
+	down  map[core.NodeName]error // of the pool: why it is not up
 	ended bool
 }
 
@@ -45,7 +51,11 @@ func (f *fleet) Ensure(ctx context.Context, name core.NodeName, say narrator) (*
 	if err != nil {
 		return nil, err
 	}
-	return l, f.put(l)
+	if err := f.put(l); err != nil {
+		f.end(l) //nolint:contextcheck // an end has its own time
+		return nil, err
+	}
+	return l, nil
 }
 
 var errEnding = &core.Fault{Kind: core.ShuttingDown, What: "the queen is ending"}
@@ -68,7 +78,6 @@ func (f *fleet) put(l *link) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
-		go l.held.drop() // it waits for what may need the lock
 		return errEnding
 	}
 	if f.links == nil {
@@ -79,10 +88,23 @@ func (f *fleet) put(l *link) error {
 		<-l.gone
 		f.q.d.Log.Info("hive gone", "node", string(l.node), "hive", l.info.Instance)
 		f.forget(l)
+		f.q.hives.LeaveNode(l.node)
 		f.q.pool.known.RemoveHive(l.id)
 		l.held.drop()
 	})
 	return nil
+}
+
+// linked tells whether a hive is held already.
+func (f *fleet) linked(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.links {
+		if l.alive() && l.info.ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *fleet) forget(l *link) {
@@ -106,6 +128,18 @@ func (f *fleet) up() (list []*link) {
 	return list
 }
 
+// children are the pids of the hives that this process has started, in this life or
+// one before.
+func (f *fleet) children() []string {
+	pids := slices.Clone(f.inherited)
+	for _, l := range f.up() {
+		if l.pid != 0 {
+			pids = append(pids, strconv.Itoa(l.pid))
+		}
+	}
+	return pids
+}
+
 // endAll ends every hive that lives by us and lets go of the others, all at once.
 // told hears of each. No task may be under way any more.
 func (f *fleet) endAll(told func(api.Ended)) {
@@ -126,6 +160,32 @@ func (f *fleet) end(l *link) api.Ended {
 	ctx, cancel := context.WithTimeout(context.Background(), f.q.d.Settings.Limits.HiveStop())
 	defer cancel()
 	e := api.Ended{Node: l.node, Workers: len(f.q.pool.known.Of(l.id))}
+	f.weigh(ctx, l, &e)
 	l.end(ctx, &e)
+	if e.Left == 0 && l.after != nil {
+		l.after(ctx, &e)
+	}
 	return e
+}
+
+// weigh notes what a hive's workers have of its machine's memory, if it says so at
+// once: the time is the end's.
+func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
+	ctx, cancel := context.WithTimeout(ctx, f.q.d.Settings.Limits.HiveStop()/32)
+	defer cancel()
+	if list, err := l.hive.Workers(ctx); err == nil {
+		for _, v := range list.Workers {
+			if known, ok := f.q.pool.known.Find(v.ID); ok && known.Hive == l.id {
+				e.Bytes += v.MemoryBytes
+			}
+		}
+	}
+	if has, err := l.hive.Capabilities(ctx); err == nil && len(has.Devices) > 0 {
+		e.Before = has.Devices[0].MemoryFreeBytes
+	}
+}
+
+// lookHere notes the memory of this machine after the end of its hive.
+func (f *fleet) lookHere(_ context.Context, e *api.Ended) {
+	e.After = machine.ReadMemory().Available
 }

@@ -22,12 +22,14 @@ type link struct {
 	hive  *client.Client
 	info  api.Health
 	dial  dialer // nil: the hive is on this machine
+	pid   int    // of our child; 0: the hive is none
 	lease string // under which workers are spawned; empty: the hive itself lives by us
 
-	gone <-chan struct{}                      // closed when the hive is
-	end  func(context.Context, *api.Ended)    // ends it in order and says what that took
-	copy func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
-	held *holds
+	gone  <-chan struct{}                      // closed when the hive is
+	end   func(context.Context, *api.Ended)    // ends it in order and says what that took
+	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
+	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
+	held  *holds
 }
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -9,22 +9,30 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/client"
 	"rbee/core/lease"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
 
-// local uses the operator's hive on this machine, or starts one.
+// local uses the hive that runs on this machine, or starts one. A hive of this user
+// is known by its file, or at the usual port by the socket's owner: a stranger must
+// not be lent a token.
 func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
-	if secure.Ours(hivePort) { // else a stranger would be lent a token
-		l, err := f.borrow(ctx, name, f.here(), nil)
+	port := hivePort
+	up, ours := beacon.Find(f.q.d.Settings.Paths.State, "hive")
+	if ours {
+		port = up.Port
+	}
+	if ours || secure.Ours(port) {
+		l, err := f.borrow(ctx, name, port, f.here(), nil)
 		if err == nil {
-			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", hivePort))
+			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", port))
 			return l, nil
 		}
 		if !errors.Is(err, errNoHive) {
-			say.that(api.Note, fmt.Sprintf("the hive on port %d cannot be used: %v", hivePort, err))
+			say.that(api.Note, fmt.Sprintf("the hive on port %d cannot be used: %v", port, err))
 		}
 	}
 	return f.startLocal(ctx, name, say)
@@ -51,15 +59,17 @@ func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator
 		return nil, &core.Fault{Kind: core.Internal, What: err.Error(), Cause: err}
 	}
 	l := &link{
-		id: secure.RandomID(), node: name, gone: child.Done(), held: &holds{},
+		id: secure.RandomID(), node: name, gone: child.Done(), held: &holds{}, pid: child.Proc.PID,
 		hive: client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.token}),
 	}
 	l.held.add(func() { <-child.Done() }) // its watchdog sees to that
 	l.held.add(func() { _ = child.Lease.Close() })
 	l.held.add(l.hive.Close)
 	grace := lease.Grace{Term: f.q.d.Settings.Limits.HiveStop()}
+	l.after = f.lookHere
 	l.end = func(ctx context.Context, e *api.Ended) { e.Hive = string(child.Stop(ctx, nil, grace)) }
 	if l.info, err = f.awaitHealth(ctx, l.hive, child.Done(), child.Err); err != nil {
+		child.Stop(context.WithoutCancel(ctx), nil, grace)
 		l.held.drop()
 		return nil, err
 	}
@@ -91,18 +101,22 @@ var errNoHive = errors.New("queen: no persistent hive of this version")
 
 // borrow takes a lease on a hive that somebody else started, which the caller has
 // found to be of the same user. The end of the lease's answer is the hive's.
-func (f *fleet) borrow(ctx context.Context, name core.NodeName, queenURL string, dial dialer) (*link, error) {
-	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", hivePort), client.Options{Token: f.q.operator, DialContext: dial})
-	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: f.q.d.Instance, held: &holds{}}
+func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenURL string, dial dialer) (*link, error) {
+	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.operator, DialContext: dial})
+	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: secure.RandomID(), held: &holds{}}
 	l.held.add(c.Close)
 	probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var err error
-	if l.info, err = c.Health(probe); err != nil || l.info.Role != "hive" || l.info.Mode != core.Persistent || l.info.Version != core.Version {
+	if l.info, err = c.Health(probe); err != nil || l.info.Role != "hive" || l.info.Mode != core.Persistent {
 		l.held.drop()
 		return nil, errNoHive
 	}
-	if l.info.Instance == f.q.d.Instance { // ours already, by another name of this machine
+	if l.info.Version != core.Version { // others may be at work with it
+		l.held.drop()
+		return nil, fmt.Errorf("it is of version %s, this is %s; it is left alone: %w", l.info.Version, core.Version, core.VersionMismatch)
+	}
+	if f.linked(l.info.ID) { // by another name of its machine
 		l.held.drop()
 		return nil, errNoHive
 	}

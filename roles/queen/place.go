@@ -1,12 +1,18 @@
 package queen
 
 import (
+	"cmp"
 	"context"
+	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/registry"
 	"rbee/registry/place"
 )
 
@@ -15,37 +21,96 @@ import (
 const glance = 2 * time.Second
 
 // place returns the node for a worker: the one that was asked for, or the best.
+// Mostly one has it loaded with a free slot, and nobody else is looked at.
 func (q *queen) place(ctx context.Context, w want) core.NodeName {
 	r := place.Request{Model: w.Model, Node: w.node}
+	if r.Node != "" {
+		return r.Node
+	}
+	if node, ok := q.atHand(w); ok {
+		return node
+	}
 	links := q.fleet.up()
-	if w.node != "" || len(links) == 0 || len(links) == 1 && links[0].node == core.Localhost {
+	if len(links) == 0 || len(links) == 1 && links[0].node == core.Localhost {
 		return place.Choose(r, nil) // there is no choice
 	}
-	return place.Choose(r, q.survey(ctx, links, w))
+	var known []place.Candidate
+	for _, c := range q.survey(ctx, links, w) {
+		known = append(known, weighed(c))
+	}
+	return place.Choose(r, known)
 }
 
-// survey asks all hives at once what they have for a worker. This machine is a
-// candidate even while it has no hive.
-func (q *queen) survey(ctx context.Context, links []*link, w want) []place.Candidate {
+// atHand is the best node that has the model loaded with a free slot, and is up.
+func (q *queen) atHand(w want) (core.NodeName, bool) {
+	var known []place.Candidate
+	for _, one := range q.pool.known.Free(w.Shape, q.slots) {
+		h, health := q.health(one.Node)
+		l, err := q.fleet.find(one.Node)
+		if err != nil || l == nil || l.id != one.Hive || health != registry.Up {
+			continue
+		}
+		free := cmp.Or(one.Slots, q.slots) - q.pool.known.Uses(one.ID)
+		known = append(known, place.Candidate{Node: one.Node, Loaded: true, FreeSlots: free, FreeBytes: freeOf(h.Devices, w)})
+	}
+	if len(known) == 0 {
+		return "", false
+	}
+	return place.Choose(place.Request{Model: w.Model}, known), true
+}
+
+// weighed is a candidate as the decision sees it.
+func weighed(c api.Candidate) place.Candidate {
+	return place.Candidate{
+		Node: c.Node, Loaded: c.Loaded, FreeSlots: c.FreeSlots, OnDisk: c.OnDisk, FreeBytes: c.FreeBytes,
+		TooSmall: c.Fits != nil && !*c.Fits, Suspect: c.State == string(registry.Suspect),
+	}
+}
+
+// survey is what there is for a worker on each node. A hive that reports has said
+// it already; the others are asked, all at once. This machine is a candidate even
+// while it has no hive.
+func (q *queen) survey(ctx context.Context, links []*link, w want) []api.Candidate {
 	ctx, cancel := context.WithTimeout(ctx, glance)
 	defer cancel()
-	list := make([]place.Candidate, len(links))
-	var all sync.WaitGroup
+	list := make([]api.Candidate, len(links))
+	var asked sync.WaitGroup
 	here := false
 	for i, l := range links {
 		here = here || l.node == core.Localhost
-		all.Go(func() { list[i] = q.candidate(ctx, l, w) })
+		list[i] = api.Candidate{Node: l.node, Backend: w.Backend, Device: w.Device, State: string(registry.Up), OnDisk: w.Model == core.Embedded}
+		if h, joined := q.hives.OfNode(l.node); joined {
+			q.reported(&list[i], l, h, w)
+		} else {
+			asked.Go(func() { q.asked(ctx, &list[i], l, w) })
+		}
 	}
-	all.Wait()
+	asked.Wait()
 	if !here {
-		list = append(list, place.Candidate{Node: core.Localhost})
+		list = append(list, api.Candidate{Node: core.Localhost, Backend: w.Backend, Device: w.Device, State: string(registry.Up)})
 	}
+	q.measure(ctx, list, links, w)
 	return list
 }
 
-// candidate is one node. What it does not say counts as not there.
-func (q *queen) candidate(ctx context.Context, l *link, w want) place.Candidate {
-	c := place.Candidate{Node: l.node, OnDisk: w.Model == core.Embedded}
+// reported is a candidate as its hive has described it, and as we use it.
+func (q *queen) reported(c *api.Candidate, l *link, h registry.Hive, w want) {
+	_, health := q.health(l.node)
+	c.State, c.OnDisk, c.FreeBytes = string(health), c.OnDisk || h.Models[w.Model], freeOf(h.Devices, w)
+	for _, known := range q.pool.known.Of(l.id) {
+		uses := q.pool.known.Uses(known.ID)
+		if known.Shape == w.Shape {
+			c.Loaded, c.FreeSlots = true, c.FreeSlots+max(cmp.Or(known.Slots, q.slots)-uses, 0)
+		}
+		if known.Ready && uses == 0 {
+			c.Evictable += known.Memory
+		}
+	}
+}
+
+// asked is a candidate as its hive describes it now. What it does not say counts as
+// not there.
+func (q *queen) asked(ctx context.Context, c *api.Candidate, l *link, w want) {
 	if workers, err := l.hive.Workers(ctx); err == nil {
 		for _, v := range workers.Workers {
 			known, ok := q.pool.known.Find(v.ID)
@@ -53,6 +118,8 @@ func (q *queen) candidate(ctx context.Context, l *link, w want) place.Candidate 
 				c.Loaded, c.FreeSlots = true, c.FreeSlots+v.SlotsAvailable
 			}
 		}
+		idle, _ := q.pool.occupants(l, workers.Workers)
+		c.Evictable = sum(idle)
 	}
 	if models, err := l.hive.Models(ctx); err == nil {
 		for _, m := range models.Models {
@@ -60,11 +127,131 @@ func (q *queen) candidate(ctx context.Context, l *link, w want) place.Candidate 
 		}
 	}
 	if has, err := l.hive.Capabilities(ctx); err == nil {
-		for _, d := range has.Devices {
-			if d.Backend == w.Backend && d.Index == w.Device {
-				c.FreeBytes = d.MemoryFreeBytes
-			}
+		c.FreeBytes = freeOf(has.Devices, w)
+	}
+}
+
+// freeOf is the free memory of the device that is wanted.
+func freeOf(devices []core.Device, w want) int64 {
+	for _, d := range devices {
+		if d.Backend == w.Backend && d.Index == w.Device {
+			return d.MemoryFreeBytes
 		}
 	}
-	return c
+	return 0
+}
+
+// measure says where the model fits, as far as a hive that has it knows its needs.
+func (q *queen) measure(ctx context.Context, list []api.Candidate, links []*link, w want) {
+	needed, known := q.sizes.get(w)
+	for i, l := range links {
+		if known || w.Model == core.Embedded {
+			break
+		}
+		if !list[i].OnDisk {
+			continue
+		}
+		n, err := l.hive.Needs(ctx, w.Model, w.ContextLength, cmp.Or(w.slots, q.slots))
+		if known = true; err == nil {
+			needed = n.TotalBytes
+			q.sizes.put(w, needed)
+		}
+	}
+	for i := range list {
+		c := &list[i]
+		if c.RequiredBytes = needed; needed > 0 && c.FreeBytes > 0 && !c.Loaded {
+			fits := needed <= c.FreeBytes+c.Evictable
+			c.Fits = &fits
+		}
+	}
+}
+
+// sizes are what models need, once a hive has said it.
+type sizes struct {
+	mu sync.Mutex // guards by
+	by map[want]int64
+}
+
+// key is what a size depends on.
+func (s *sizes) key(w want) want {
+	w.node, w.Backend, w.Device, w.Threads = "", "", 0, 0
+	return w
+}
+
+func (s *sizes) get(w want) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.by[s.key(w)]
+	return n, ok
+}
+
+func (s *sizes) put(w want, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil || len(s.by) > 10_000 {
+		s.by = map[want]int64{}
+	}
+	s.by[s.key(w)] = n
+}
+
+// where is GET /v2/where?model=&node=&context_length=&slots=: the places of a
+// model in the order of preference, and why none but the first is taken.
+func (q *queen) where(c echo.Context) error {
+	number := func(name string) int {
+		n, _ := strconv.Atoi(c.QueryParam(name)) // 0 is the default
+		return max(n, 0)
+	}
+	model, err := q.resolve(core.ModelRef(c.QueryParam("model")))
+	if err != nil {
+		return err
+	}
+	w := wantOf(&api.TaskRequest{
+		Model: model, Node: core.NodeName(c.QueryParam("node")), Backend: core.Backend(c.QueryParam("backend")),
+		ContextLength: number("context_length"), Threads: number("threads"),
+	})
+	w.slots = number("slots")
+	ctx := c.Request().Context()
+	list := q.survey(ctx, q.fleet.up(), w)
+	out := api.Candidates{Candidates: []api.Candidate{}}
+	var known []place.Candidate
+	for _, one := range list {
+		known = append(known, weighed(one))
+	}
+	chosen := place.Choose(place.Request{Model: model, Node: w.node}, known)
+	for _, k := range place.Order(known) {
+		for _, one := range list {
+			if one.Node != k.Node {
+				continue
+			}
+			if one.Chosen = one.Node == chosen; !one.Chosen {
+				one.Why = whyNot(one, w.node)
+			}
+			out.Candidates = append(out.Candidates, one)
+		}
+	}
+	for _, h := range q.fleet.absent() {
+		if h.Node != core.Localhost { // which is a candidate without a hive
+			out.Candidates = append(out.Candidates, api.Candidate{Node: h.Node, Backend: w.Backend, State: h.State, Why: cmp.Or(h.Error, "it is not up")})
+		}
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// whyNot says what speaks against a candidate.
+func whyNot(c api.Candidate, asked core.NodeName) string {
+	switch {
+	case asked != "":
+		return "another node was asked for"
+	case c.Fits != nil && !*c.Fits:
+		return "it does not fit"
+	case c.State == string(registry.Suspect):
+		return "it has said nothing for a while"
+	case c.Loaded && c.FreeSlots == 0:
+		return "all slots are busy"
+	case c.Loaded:
+		return "another node has it loaded, too"
+	case c.OnDisk:
+		return "another node has it loaded, or more memory"
+	}
+	return "another node has the model, or more memory"
 }

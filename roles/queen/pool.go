@@ -26,7 +26,8 @@ func (say narrator) comment(format string, args ...any) {
 type want struct {
 	registry.Shape
 
-	node core.NodeName
+	node  core.NodeName
+	slots int // of a worker that is started for it; 0: the queen's choice
 }
 
 // A seat is a worker that is ready, with the way to it.
@@ -98,10 +99,7 @@ func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (regist
 	if err := p.q.provide(ctx, l, w.Model, say); err != nil {
 		return registry.Worker{}, err
 	}
-	s, err := l.hive.Spawn(ctx, api.SpawnRequest{
-		ModelRef: w.Model, Backend: w.Backend, Device: w.Device, ContextLength: w.ContextLength, Threads: w.Threads,
-		Slots: p.q.slots, LeaseID: l.lease,
-	})
+	s, err := p.spawn(ctx, l, w, say)
 	if err != nil {
 		return registry.Worker{}, err
 	}

@@ -6,10 +6,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +25,7 @@ import (
 	"rbee/core/lease"
 	"rbee/core/machine"
 	"rbee/core/secure"
-	"rbee/core/serve"
+	"rbee/registry"
 	"rbee/roles/cmdline"
 )
 
@@ -34,12 +38,16 @@ func Command() *cli.Command {
 	return &cli.Command{
 		Name: "queen", Usage: "the daemon that decides where an answer is made",
 		Flags: daemonFlags(), Action: daemon,
-		Subcommands: []*cli.Command{{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon}},
+		Subcommands: []*cli.Command{
+			{Name: "daemon", Usage: "run until a signal, or the end of the lease", Flags: daemonFlags(), Action: daemon},
+			restartCommand(),
+		},
 	}
 }
 
 func daemonFlags() []cli.Flag {
 	return append(cmdline.DaemonFlags(fmt.Sprintf("127.0.0.1:%d", Port)),
+		&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of a machine whose hive is to be always up, besides this one and those of the config; may be repeated"},
 		&cli.StringFlag{Name: "config", Usage: "`FILE` with settings, also for what is started"},
 		&cli.DurationFlag{Name: "idle-timeout", Usage: "after which a worker that nobody uses ends (default: 5m)"},
 		&cli.StringFlag{Name: "config-ssh", Usage: "`FILE` to use as ssh_config", Hidden: true},
@@ -50,60 +58,63 @@ func daemonFlags() []cli.Flag {
 
 // A queen is the daemon.
 type queen struct {
-	d      *cmdline.Daemon
-	port   int
-	token  string // of workers, and of hives that we start
-	dirs   []string
-	slots  int // of a worker
-	fleet  fleet
-	pool   pool
-	tasks  tasks
-	files  imported
-	hashes hashes
-	queue  queue
-	hurry  <-chan struct{} // closed by the second signal
-	report io.Writer       // where an ephemeral queen says what she ended
+	d        *cmdline.Daemon
+	port     int
+	token    string // of workers, and of hives that we start
+	dirs     []string
+	slots    int // of a worker
+	fleet    fleet
+	pool     pool
+	hives    registry.Hives // as they report themselves
+	sizes    sizes
+	tasks    tasks
+	files    imported
+	hashes   hashes
+	queue    queue
+	report   io.Writer   // where an ephemeral queen says what she ended
+	farewell *lease.Kept // the same, for who has asked for the end
 
 	operator string   // the token of this user's own daemons; empty: none
 	hiveArgs []string // of hives that we start
 }
 
 func daemon(c *cli.Context) error {
-	hurry := lease.Again()
 	if err := useConfig(c); err != nil {
 		return err
 	}
-	d, err := cmdline.Begin(c, "queen", "queen-rbee", config.Limits.QueenStop)
-	if err != nil {
-		return err
-	}
+	return cmdline.Run(c, "queen", "queen-rbee", config.Limits.QueenStop, func(d *cmdline.Daemon) error { return serveQueen(c, d) })
+}
+
+func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 	ln, err := d.Listen(c)
 	if err != nil {
 		return err
 	}
 	q, err := newQueen(c, d)
 	if err != nil {
-		return err
+		return errors.Join(err, ln.Close())
 	}
-	q.port, q.hurry = cmdline.Port(ln), hurry
+	q.port = cmdline.Port(ln)
 	d.Hosts = append(d.Hosts, machine.Hostname())
 	d.Log.Info("queen up", "port", q.port, "mode", string(d.Mode), "version", core.Version)
-	// Tasks, hives and the server outlive the first signal by the time of the orderly end.
-	base, stop := context.WithCancel(context.WithoutCancel(d.Ctx))
-	defer stop()
+	// Tasks and hives outlive the first signal by the time of the orderly end.
+	base, over := context.WithCancel(context.WithoutCancel(d.Ctx))
+	defer over()
 	q.tasks.base, q.fleet.base = base, base //nolint:fatcontext // the lifetime of tasks and nodes, not of a call
-	err = serve.Group(d.Ctx,
-		func(context.Context) error { return serve.HTTP(base, ln, q.routes(), time.Second) },
-		func(ctx context.Context) error {
-			<-ctx.Done()
-			defer stop()
-			q.end() //nolint:contextcheck // the end has its own time
-			return nil
-		},
-	)
+	if d.Mode == core.Persistent {
+		q.fleet.inherited = reap()
+		q.fleet.keepUp(d.Ctx)
+	}
+	same, err := ln.(*net.TCPListener).File() // the same socket, for who takes over
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer same.Close()
+	err = d.Serve(ln, q.routes(), cmdline.Phases{Drain: q.tasks.drain, End: q.end})
 	d.Log.Info("queen ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
-	if cause := d.Finish(); err == nil {
-		err = cause
+	if q.restarting() {
+		d.LogTo.Flush(200 * time.Millisecond)
+		return q.takeOver(same)
 	}
 	return err
 }
@@ -123,13 +134,14 @@ func useConfig(c *cli.Context) error {
 func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 	q := &queen{
 		d: d, token: d.Token,
-		slots: 1, report: c.App.Writer, queue: queue{limit: c.Int("queue")},
+		slots: 1, report: c.App.Writer, farewell: lease.NewKept(10_000), queue: queue{limit: c.Int("queue")},
 	}
 	if d.Mode == core.Persistent {
 		q.slots = 4 // one answer is all that an ephemeral queen is for
 		q.report = io.Discard
 	}
 	q.fleet.q, q.pool.q, q.fleet.sshConfig = q, q, c.String("config-ssh")
+	q.fleet.always(slices.Concat(slices.Sorted(maps.Keys(d.Settings.Nodes)), c.StringSlice("node")))
 	if c.IsSet("idle-timeout") {
 		q.hiveArgs = []string{"--idle-timeout", c.Duration("idle-timeout").String()}
 	}
@@ -147,17 +159,16 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 	return q, err
 }
 
-// end is refuse, drain, end: new tasks are refused at once, those of a persistent
-// queen have their time, and then every hive ends, all at once. Until it returns
-// the queen answers.
-func (q *queen) end() {
-	if q.d.Mode == core.Persistent {
-		q.tasks.drain(q.d.Settings.Limits.Drain, q.hurry)
-	}
+// end ends every task and then every hive, all at once.
+func (q *queen) end(context.Context) {
 	q.tasks.endAll(errEnding)
-	say := json.NewEncoder(q.report)
+	q.fleet.keepers.Wait()
+	if q.restarting() {
+		return // hives and workers stay
+	}
+	say := json.NewEncoder(io.MultiWriter(q.farewell, q.report))
 	var one sync.Mutex
-	q.fleet.endAll(func(e api.Ended) {
+	q.fleet.endAll(func(e api.Ended) { //nolint:contextcheck // an end has its own time
 		one.Lock()
 		defer one.Unlock()
 		_ = say.Encode(e) // the keeper may be gone

@@ -21,6 +21,7 @@ func (a *answer) relay(ctx context.Context, s seat) error {
 		return err
 	}
 	defer c.Close()
+	defer a.q.pool.known.Use(s.ID)()
 	limit := a.q.d.Settings.Limits.AnswerStall
 	asking, stop := a.asking(ctx, c)
 	defer stop()

@@ -1,8 +1,10 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
@@ -33,7 +35,14 @@ func (q *queen) routes() *echo.Echo {
 	e.GET("/v2/tasks/:id/events", q.taskEvents)
 	e.DELETE("/v2/tasks/:id", q.deleteTask)
 	e.GET("/v2/hives", q.listHives)
+	e.POST("/v2/hives/join", q.joinHive)
+	e.POST("/v2/hives/:id/heartbeat", q.heartbeat)
 	e.GET("/v2/workers", q.listWorkers)
+	e.POST("/v2/workers", q.loadWorker)
+	e.GET("/v2/where", q.where)
+	e.GET("/v2/logs", q.logs)
+	e.POST("/v1/shutdown", q.shutdown)
+	e.POST("/v1/restart", q.restart)
 	e.DELETE("/v2/workers/:id", q.deleteWorker)
 	e.GET("/v2/models", q.listModels)
 	e.POST("/v2/models/import", q.importModel)
@@ -256,14 +265,20 @@ func gather[T any](ctx context.Context, q *queen, of func(context.Context, *link
 }
 
 func (q *queen) listHives(c echo.Context) error {
-	return c.JSON(http.StatusOK, api.Hives{Hives: gather(c.Request().Context(), q, func(ctx context.Context, l *link) []api.Hive {
-		h := api.Hive{ID: l.info.Instance, Node: l.node, URL: l.hive.URL(), Version: l.info.Version, State: "up", Borrowed: l.lease != ""}
-		a, err := l.hive.Capabilities(ctx)
-		if h.Devices = a.Devices; err != nil {
-			h.State = "gone"
+	all := gather(c.Request().Context(), q, func(ctx context.Context, l *link) []api.Hive {
+		said, health := q.health(l.node)
+		h := api.Hive{
+			ID: cmp.Or(said.ID, l.info.Instance), Node: l.node, URL: l.hive.URL(), Version: l.info.Version, State: string(health),
+			Borrowed: l.lease != "", Devices: said.Devices, DiskFreeBytes: said.DiskFreeBytes, LastSeen: said.Seen.UTC(),
+		}
+		if a, err := l.hive.Capabilities(ctx); err == nil { // of this moment
+			h.Devices, h.DiskFreeBytes = a.Devices, a.DiskFreeBytes
+		} else {
+			h.State, h.Error = string(registry.Suspect), core.Public(err).Error()
 		}
 		return []api.Hive{h}
-	})})
+	})
+	return c.JSON(http.StatusOK, api.Hives{Hives: append(all, q.fleet.absent()...)})
 }
 
 func (q *queen) listWorkers(c echo.Context) error {
@@ -276,19 +291,72 @@ func (q *queen) listWorkers(c echo.Context) error {
 	})})
 }
 
+// loadWorker is POST /v2/workers: a worker ahead of need. It answers when the model
+// is loaded.
+func (q *queen) loadWorker(c echo.Context) error {
+	var r api.LoadRequest
+	if err := serve.Body(c, &r); err != nil {
+		return err
+	}
+	spawn := api.SpawnRequest{Backend: r.Backend, ContextLength: r.ContextLength, Slots: r.Slots, Threads: r.Threads}
+	if r.Device != nil {
+		spawn.Device = *r.Device
+	}
+	if err := spawn.Validate(); err != nil {
+		return err
+	}
+	model, err := q.resolve(r.Model)
+	if err != nil {
+		return err
+	}
+	w := wantOf(&api.TaskRequest{Model: model, Node: r.Node, Backend: r.Backend, Device: r.Device, ContextLength: r.ContextLength, Threads: r.Threads})
+	w.slots = r.Slots
+	ctx, done, err := q.tasks.call(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	w.node = q.place(ctx, w)
+	s, err := q.pool.Ensure(ctx, w, func(api.Event) {})
+	if err != nil {
+		return fail(c, err)
+	}
+	list, err := s.link.hive.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range list.Workers {
+		if v.ID == s.ID {
+			v.Node = s.Node
+			return c.JSON(http.StatusCreated, v)
+		}
+	}
+	return &core.Fault{Kind: core.WorkerCrashed, What: fmt.Sprintf("the worker on %s ended as soon as it was loaded", s.Node)}
+}
+
+// deleteWorker ends a worker; with ?idle_ms=N only one that is not in use.
 func (q *queen) deleteWorker(c echo.Context) error {
 	id := core.WorkerID(c.Param("id"))
-	if w, ok := q.pool.known.Find(id); ok {
-		for _, l := range q.fleet.up() {
-			if l.id != w.Hive {
-				continue
-			}
-			if err := l.hive.DeleteWorker(c.Request().Context(), id); err != nil {
-				return err
+	w, ok := q.pool.known.Find(id)
+	if !ok {
+		return c.NoContent(http.StatusNoContent)
+	}
+	idle, _ := strconv.ParseInt(c.QueryParam("idle_ms"), 10, 64) // 0: in any case
+	for _, l := range q.fleet.up() {
+		if l.id != w.Hive {
+			continue
+		}
+		end := l.hive.DeleteWorker
+		if idle > 0 {
+			end = func(ctx context.Context, id core.WorkerID) error {
+				return l.hive.RetireWorker(ctx, id, time.Duration(idle)*time.Millisecond)
 			}
 		}
-		q.pool.known.Remove(id)
+		if err := end(c.Request().Context(), id); err != nil {
+			return err
+		}
 	}
+	q.pool.known.Remove(id)
 	return c.NoContent(http.StatusNoContent)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"rbee/core"
@@ -14,6 +15,7 @@ import (
 	"rbee/core/lease"
 	"rbee/core/remote"
 	"rbee/core/secure"
+	"rbee/roles/cmdline"
 )
 
 // A tunnel is a connection to a node with the way back to us.
@@ -22,15 +24,22 @@ type tunnel struct {
 	back  string // the queen's URL, as the node sees it
 	alive context.Context
 	held  *holds
+	words sync.Mutex // held while the node's last words are waited for: the connection stays
+}
+
+func (t *tunnel) close() {
+	t.words.Lock()
+	defer t.words.Unlock()
+	_ = t.conn.Close()
 }
 
 // overSSH logs in, looks for an operator's hive and starts one otherwise.
 func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
-	at, err := remote.Resolve(ctx, string(name), f.sshConfig)
+	at, err := f.resolve(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	say.that(api.SSHConnect, fmt.Sprintf("connecting to %s@%s", at.User, at.Host))
+	say.that(api.SSHConnect, fmt.Sprintf("connecting to %s", at))
 	t, err := f.dig(ctx, at, say)
 	if err != nil {
 		return nil, err
@@ -38,8 +47,11 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 	l, err := f.borrowThere(ctx, name, t)
 	if err == nil {
 		say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on %s", name))
-	} else if l, err = f.startThere(ctx, name, t); err == nil {
-		say.that(api.HiveStart, fmt.Sprintf("hive up on %s", name))
+	} else {
+		if !errors.Is(err, errNoHive) {
+			say.that(api.Note, fmt.Sprintf("the hive on port %d of %s cannot be used: %v", hivePort, name, err))
+		}
+		l, err = f.startThere(ctx, name, t, say)
 	}
 	if err != nil {
 		t.held.drop()
@@ -47,6 +59,16 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 	}
 	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
 	return l, nil
+}
+
+// resolve says where a node is. The config is read anew: nodes are added while a
+// queen runs.
+func (f *fleet) resolve(ctx context.Context, name core.NodeName) (remote.Node, error) {
+	s, err := cmdline.Settings()
+	if err != nil {
+		return remote.Node{}, err
+	}
+	return remote.Entry(s.Nodes[string(name)]).Resolve(ctx, string(name), f.sshConfig)
 }
 
 // login connects to a node and watches the connection.
@@ -59,13 +81,13 @@ func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunne
 	}
 	alive, stop := context.WithCancel(f.base)
 	t := &tunnel{conn: conn, alive: alive, held: &holds{}}
-	t.held.add(func() { _ = conn.Close() })
+	t.held.add(t.close)
 	t.held.add(stop)
 	t.held.run.Go(func() {
 		if err := conn.Watch(alive, limits.Beat, limits.BeatLost); err != nil {
 			f.q.d.Log.Warn("connection lost", "node", at.Alias, "error", err.Error())
 		}
-		_ = conn.Close() // whatever reads from it sees the end
+		t.close() // whatever reads from it sees the end
 	})
 	return t, nil
 }
@@ -86,16 +108,14 @@ func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel,
 	return t, nil
 }
 
-// borrowThere holds an operator's hive on the node, if it is of the user as whom
-// we have logged in: nobody else's is lent a token.
+// borrowThere holds the hive that runs on the node, if it is of the user as whom we
+// have logged in: nobody else's is lent a token.
 func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
-	const look = `id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
-	said, err := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)})
-	uid, tables, _ := strings.Cut(string(said), "\n")
-	if err != nil && len(tables) == 0 || !secure.Listens(tables, hivePort, uid) {
+	port, ok := f.hiveThere(ctx, t)
+	if !ok {
 		return nil, errNoHive
 	}
-	l, err := f.borrow(ctx, name, t.back, t.conn.DialContext)
+	l, err := f.borrow(ctx, name, port, t.back, t.conn.DialContext)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +123,23 @@ func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) 
 	return l, nil
 }
 
+// hiveThere is the port of that hive: as its file says, for which the program must be
+// there, or the usual one by the owner of its socket.
+func (f *fleet) hiveThere(ctx context.Context, t *tunnel) (port int, ok bool) {
+	const look = `{ command -v rbee >/dev/null && rbee hive find || "$HOME/.local/bin/rbee" hive find; } 2>/dev/null; echo; id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
+	said, _ := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)}) // grep fails when it finds nothing
+	line, rest, _ := strings.Cut(string(said), "\n")
+	var up api.Up
+	if json.Unmarshal([]byte(line), &up) == nil && up.Port > 0 {
+		return up.Port, true
+	}
+	uid, tables, _ := strings.Cut(strings.TrimLeft(rest, "\n"), "\n")
+	return hivePort, secure.Listens(tables, hivePort, uid)
+}
+
 // startThere starts a hive of our own version on the node.
-func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
-	exe, err := f.program(ctx, name, t.conn)
+func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, say narrator) (*link, error) {
+	exe, err := f.program(ctx, name, t.conn, say)
 	if err != nil {
 		return nil, err
 	}
@@ -124,26 +158,43 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel) (
 	t.held.add(c.Close)
 	l := &link{id: secure.RandomID(), node: name, hive: c, dial: t.conn.DialContext, gone: proc.Done(), held: t.held}
 	l.end = func(ctx context.Context, e *api.Ended) {
-		l.endThere(ctx, e, t.conn, exe, lease.Proc{PID: up.PID, Started: up.Started})
+		l.endThere(ctx, e, t, exe, lease.Proc{PID: up.PID, Started: up.Started})
 	}
-	l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err)
-	return l, err
+	l.after = func(ctx context.Context, e *api.Ended) { f.lookThere(ctx, e, t.conn, exe) }
+	if l.info, err = f.awaitHealth(ctx, c, proc.Done(), proc.Err); err != nil {
+		f.end(l) //nolint:contextcheck // an end has its own time
+		return l, err
+	}
+	say.that(api.HiveStart, fmt.Sprintf("hive up on %s", name))
+	return l, nil
 }
 
-// program finds ours on the node, and checks that it is this version.
-func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn) (string, error) {
-	exe, err := conn.Find(ctx)
+// program finds this version of ours on the node, or puts it there. What runs there
+// goes on with the program that it was started from.
+func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn, say narrator) (string, error) {
+	facts, err := conn.Probe(ctx)
 	if err != nil {
 		return "", err
 	}
-	version, err := conn.Version(ctx, exe)
-	if err == nil && version != core.Version {
-		err = &core.Fault{
-			Kind: core.VersionMismatch, What: fmt.Sprintf("node %s has rbee %s, this is %s", name, version, core.Version),
-			Try: fmt.Sprintf("copy this program there: scp $(command -v rbee) %s:", name),
+	said := time.Now()
+	got, err := conn.Provide(ctx, facts, remote.Pushing{Stall: f.q.d.Settings.Limits.HiveUp, Progress: func(sent, total int64) {
+		if time.Since(said) > 200*time.Millisecond {
+			said = time.Now()
+			say.comment("rbee to %s: %d of %d MB", name, sent/1e6, total/1e6)
 		}
+	}})
+	if err == nil && got.Bytes > 0 {
+		say.that(api.Push, fmt.Sprintf("rbee %s is on %s: %.1f MB sent in %.1f s%s", core.Version, name, float64(got.Bytes)/1e6, got.Took.Seconds(), replaced(got)))
 	}
-	return exe, err
+	return got.Path, err
+}
+
+// replaced says what lay there before.
+func replaced(i remote.Install) string {
+	if i.Was == "" {
+		return ""
+	}
+	return fmt.Sprintf("; %s is kept as rbee.old", i.Was)
 }
 
 // firstWord reads the line that says where the hive listens.
@@ -160,23 +211,38 @@ func (f *fleet) firstWord(ctx context.Context, name core.NodeName, proc *remote.
 	return up, err
 }
 
-// endThere ends a hive over SSH: SIGTERM by our own program there, else a call,
-// else the end of its lease.
-func (l *link) endThere(ctx context.Context, e *api.Ended, conn *remote.Conn, exe string, p lease.Proc) {
+// endThere ends a hive over SSH: by our own program there, which sees that nothing
+// of it is left, else by a call, else by the end of its lease.
+func (l *link) endThere(ctx context.Context, e *api.Ended, t *tunnel, exe string, p lease.Proc) {
 	e.Hive = string(lease.Termed)
-	if err := conn.Kill(ctx, exe, p); err != nil {
-		e.Hive = string(lease.Asked)
-		if err := l.hive.Shutdown(ctx); err != nil {
-			e.Error = err.Error()
-		}
+	t.words.Lock()
+	err := t.conn.Kill(ctx, exe, p)
+	t.words.Unlock()
+	if err != nil && l.alive() && l.hive.Shutdown(ctx) == nil {
+		e.Hive, err = string(lease.Asked), nil
 	}
 	select {
 	case <-l.gone:
-		e.Error = ""
 	case <-ctx.Done():
-		e.Left = 1 + e.Workers
-		e.Error = errors.Join(errors.New("not seen to end"), context.Cause(ctx)).Error()
-		e.Hive = "lease"
+		err = unseen(context.Cause(ctx))
+	}
+	switch {
+	case errors.Is(err, core.NodeUnreachable):
+		e.Hive, e.Left, e.Error = "lease", 1+e.Workers, err.Error()
+	case err != nil:
+		e.Error = err.Error() // it says what it had to kill
+	}
+}
+
+// unseen is the fault of a hive that may be there or not.
+func unseen(why error) error { return fmt.Errorf("not seen to end: %w: %w", core.NodeUnreachable, why) }
+
+// lookThere notes the memory of the node after the end of its hive.
+func (f *fleet) lookThere(ctx context.Context, e *api.Ended, conn *remote.Conn, exe string) {
+	said, err := conn.Output(ctx, []string{exe, "hive", "detect"})
+	var has api.Capabilities
+	if err == nil && json.Unmarshal(said, &has) == nil && len(has.Devices) > 0 {
+		e.After = has.Devices[0].MemoryFreeBytes
 	}
 }
 

@@ -194,8 +194,9 @@ type tasks struct {
 	base    context.Context // of the queen
 	running sync.WaitGroup
 
-	mu    sync.Mutex // guards by and ended
+	mu    sync.Mutex // guards all below
 	by    map[core.TaskID]*task
+	calls map[context.Context]context.CancelCauseFunc
 	ended error // set when no new ones are taken
 }
 
@@ -226,6 +227,29 @@ func (ts *tasks) start(r api.TaskRequest, trace client.Trace, run func(ctx conte
 		time.AfterFunc(kept, func() { ts.forget(t.id) })
 	})
 	return t, nil
+}
+
+// call is a task without a log: work for a caller that waits for it. The returned
+// context ends with the caller's, and when tasks are ended.
+func (ts *tasks) call(ctx context.Context) (context.Context, func(), error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.ended != nil {
+		return nil, nil, ts.ended
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	if ts.calls == nil {
+		ts.calls = map[context.Context]context.CancelCauseFunc{}
+	}
+	ts.calls[ctx] = cancel
+	ts.running.Add(1)
+	return ctx, func() {
+		defer ts.running.Done()
+		cancel(nil)
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		delete(ts.calls, ctx)
+	}, nil
 }
 
 func (ts *tasks) forget(id core.TaskID) {
@@ -260,15 +284,14 @@ func (ts *tasks) refuse(why error) {
 	ts.ended = cmp.Or[error](ts.ended, why)
 }
 
-// drain takes no new tasks and gives the running ones some time, unless hurry is closed.
-func (ts *tasks) drain(most time.Duration, hurry <-chan struct{}) {
+// drain takes no new tasks and gives the running ones time until ctx is done.
+func (ts *tasks) drain(ctx context.Context) {
 	ts.refuse(errEnding)
 	done := make(chan struct{})
 	go func() { ts.running.Wait(); close(done) }() // ends at the latest with endAll
 	select {
 	case <-done:
-	case <-hurry:
-	case <-time.After(most):
+	case <-ctx.Done():
 	}
 }
 
@@ -278,7 +301,16 @@ func (ts *tasks) endAll(why *core.Fault) {
 	for _, t := range ts.all() {
 		t.cancel(why)
 	}
+	ts.cancelCalls(why)
 	ts.running.Wait()
+}
+
+func (ts *tasks) cancelCalls(why error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, cancel := range ts.calls {
+		cancel(why)
+	}
 }
 
 // imported are the files that tasks may name.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"rbee/core/remote"
@@ -24,6 +25,7 @@ type Server struct {
 
 	config string
 	wg     sync.WaitGroup
+	live   atomic.Int64
 }
 
 // Start starts a node. Each option is a line of sshd_config.
@@ -89,7 +91,8 @@ func (s *Server) serve(ln net.Listener) {
 		cmd := exec.Command(cmp.Or(sshd, "/usr/sbin/sshd"), "-i", "-f", s.config, "-E", s.path("log"))
 		cmd.Stdin, cmd.Stdout = f, f
 		if cmd.Start() == nil {
-			s.wg.Go(func() { _ = cmd.Wait() })
+			s.live.Add(1)
+			s.wg.Go(func() { _ = cmd.Wait(); s.live.Add(-1) })
 		}
 		f.Close()
 	}
@@ -112,3 +115,6 @@ func must(t testing.TB, err error) {
 
 // Config is an ssh_config with the alias "node".
 func (s *Server) Config() string { return s.path("ssh_config") }
+
+// Live is how many connections there are.
+func (s *Server) Live() int { return int(s.live.Load()) }

@@ -1,0 +1,113 @@
+package queen
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+// settling is how long a worker must have been unused before it makes room for
+// another: one that has just been loaded is about to be used.
+const settling = 200 * time.Millisecond
+
+// spawn starts a worker. Where there is no room, workers that nobody uses are ended
+// for it, those first that were not used for longest.
+func (p *pool) spawn(ctx context.Context, l *link, w want, say narrator) (api.Spawned, error) {
+	r := api.SpawnRequest{
+		ModelRef: w.Model, Backend: w.Backend, Device: w.Device, ContextLength: w.ContextLength, Threads: w.Threads,
+		Slots: cmp.Or(w.slots, p.q.slots), LeaseID: l.lease,
+	}
+	for {
+		s, err := l.hive.Spawn(ctx, r)
+		if !errors.Is(err, core.InsufficientMemory) {
+			return s, err
+		}
+		if err := p.makeRoom(ctx, l, err, say); err != nil {
+			return s, err
+		}
+	}
+}
+
+// makeRoom ends one idle worker of the hive that has refused another for want of
+// memory. When all idle ones together are not enough, none is ended and refused is
+// returned; or, when busy ones would be, an error that says to wait for them.
+func (p *pool) makeRoom(ctx context.Context, l *link, refused error, say narrator) error {
+	for tries := 0; ; tries++ {
+		list, err := l.hive.Workers(ctx)
+		if err != nil {
+			return err
+		}
+		idle, busy := p.occupants(l, list.Workers)
+		missing := lacking(refused)
+		switch {
+		case sum(idle) < missing && sum(idle)+sum(busy) < missing || len(idle)+len(busy) == 0:
+			return refused
+		case sum(idle) < missing || tries > int(time.Second/settling):
+			return &core.Fault{Kind: core.AllSlotsBusy, What: fmt.Sprintf("%v; what is loaded on %s is in use", refused, l.node)}
+		}
+		for _, v := range idle {
+			err := l.hive.RetireWorker(ctx, v.ID, settling)
+			if errors.Is(err, core.WorkerBusy) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			p.known.Remove(v.ID)
+			say.that(api.Cleanup, fmt.Sprintf("%s on %s made room", v.ModelRef, l.node))
+			return nil
+		}
+		select { // each of them was used just now
+		case <-time.After(settling):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// occupants are the workers of the hive that are ours: those that nobody uses, the
+// longest unused first, and those in use.
+func (p *pool) occupants(l *link, list []api.Worker) (idle, busy []api.Worker) {
+	for _, v := range list {
+		if known, ok := p.known.Find(v.ID); !ok || known.Hive != l.id {
+			continue
+		}
+		switch v.State {
+		case api.Idle:
+			idle = append(idle, v)
+		case api.Busy, api.Loading:
+			busy = append(busy, v)
+		}
+	}
+	slices.SortFunc(idle, func(a, b api.Worker) int { return a.LastActivity.Compare(b.LastActivity) })
+	return idle, busy
+}
+
+// sum is the memory that workers have.
+func sum(list []api.Worker) (n int64) {
+	for _, v := range list {
+		n += max(v.MemoryBytes, v.NeedsBytes)
+	}
+	return n
+}
+
+// lacking is how many bytes were missing, by the facts of a refusal.
+func lacking(refused error) int64 {
+	number := func(name string) int64 {
+		for _, f := range core.FaultOf(refused).Facts {
+			if f.Name == name {
+				n, _ := strconv.ParseInt(f.Value, 10, 64) // 0: not said
+				return n
+			}
+		}
+		return 0
+	}
+	return number("required_bytes") - number("available_bytes")
+}
