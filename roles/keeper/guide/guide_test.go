@@ -21,11 +21,11 @@ func load(t *testing.T) (topics []*Topic, same map[string]string) {
 func TestHelp(t *testing.T) {
 	g := New(all)
 	tests := map[string]string{ // question: what the help must hold
-		"how do I add a machine?":                          "- `rbee node add NAME` adds",
-		"add box hydra to my cluster":                      "- `rbee node add hydra` adds a machine to your pool. `ssh hydra` must",
+		"how do I add a machine?":                          "- `rbee node add NAME` checks",
+		"add box hydra to my cluster":                      "- `rbee node add hydra` checks a machine and adds it to your pool. `ssh hydra` must",
 		"please remove saturn from the pool":               "- `rbee node rm saturn` ",
 		"load qwen3:4b on jupiter":                         "- `rbee load --node jupiter qwen3:4b` ",
-		"does hf:foo/bar-GGUF:Q4_K_M fit on titan9?":       "- `rbee where hf:foo/bar-GGUF:Q4_K_M` ",
+		"does hf:foo/bar-GGUF:Q4_K_M fit on titan9?":       "- `rbee where --node titan9 hf:foo/bar-GGUF:Q4_K_M` ",
 		"import ~/models/foo-7b.gguf":                      "- `rbee model import ~/models/foo-7b.gguf` ",
 		"logs of worker w-3fa2 please":                     "- `rbee logs --worker w-3fa2` ",
 		"limit answers to 77 tokens with gemma3:1b":        "- `rbee infer --max-tokens 77 --model gemma3:1b \"hello\"` ",
@@ -51,7 +51,7 @@ func TestHelp(t *testing.T) {
 func TestHelpNotBuilt(t *testing.T) {
 	g := New(func(c string) bool { return !strings.Contains(c, "node add") && !strings.Contains(c, "--node") })
 	tests := map[string]string{
-		"add box hydra to my cluster": "- `rbee node add hydra` is not built yet; it adds a machine to your pool.",
+		"add box hydra to my cluster": "- `rbee node add hydra` is not built yet; it checks a machine and adds it to your pool.",
 		"load qwen3:4b on jupiter":    "- `rbee load qwen3:4b` loads",
 		"how do I get started?":       "with a model that you have.",
 	}
