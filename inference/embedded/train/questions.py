@@ -1,6 +1,8 @@
 """Questions: random names, the frames and slips of people, and a grammar of questions that are not about rbee.
 All of it is made by these patterns; nothing is copied from anywhere."""
-import random, re
+import os, random, re
+
+TOPICS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../roles/keeper/guide/topics.txt")
 
 # ---------- patterns: {a|b} one of
 def parse(s):
@@ -38,7 +40,7 @@ def mixed(r):
     """pieces of words and letters, so that every token of the vocabulary is copied some time"""
     k = r.random()
     if k < .25: return r.choice(WORDS)
-    if k < .75: return "".join(w[(i := r.randrange(len(w))):i + r.randint(1, 5)] for w in r.choices(WORDS, k=r.choice([1, 2, 2, 3])))
+    if k < .8: return "".join(w[(i := r.randrange(len(w))):i + r.randint(1, 5)] for w in r.choices(WORDS, k=r.choice([1, 2, 2, 3])))
     return "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(r.randint(2, 8)))
 def randname(r):
     if r.random() < .1: return r.choice(NAMES)
@@ -126,4 +128,4 @@ def offtopic(r):
             q = q[:m.start()] + v + q[m.end():]
     if r.random() < .5: q = q.lower()
     return noise(q, r)
-WORDS = sorted({w.lower() for l in (COUNTRY, CITY, PERSON, THING, NOUN, ADJ, OFFGOAL, CTX, PRE, FP) for x in l for w in re.findall("[A-Za-z]{3,}", x)})
+WORDS = sorted({w.lower() for l in (COUNTRY, CITY, PERSON, THING, NOUN, ADJ, OFFGOAL, CTX, PRE, FP) for x in l for w in re.findall("[A-Za-z]{3,}", x)} | {w.lower() for w in re.findall("[A-Za-z]{3,}", open(TOPICS).read())})
