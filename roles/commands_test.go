@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"rbee/core"
+	"rbee/core/beacon"
 )
 
 // ask runs a command of the keeper against the queen, and returns its stdout.
@@ -34,9 +35,9 @@ func TestPoolCommands(t *testing.T) {
 		t.Errorf("load: %s", got)
 	}
 	worker := w.proc("llm-worker-rbee")
-	if got := q.ask("where", model, "--ctx", "128"); !regexp.MustCompile(`→ +localhost +cpu 0 .* yes, 2 free +yes +up`).MatchString(got) {
-		t.Errorf("where, after: %s", got)
-	}
+	w.until("where knows of the worker and the file", func() bool {
+		return regexp.MustCompile(`→ +localhost +cpu 0 .* yes, 2 free +yes +up`).MatchString(q.ask("where", model, "--ctx", "128"))
+	})
 	id := string(q.workers()[0].ID)
 	if got := q.ask("ps"); !strings.Contains(got, id) || !strings.Contains(got, fmt.Sprint(worker.PID)) {
 		t.Errorf("ps: %s", got)
@@ -165,4 +166,25 @@ func TestTokenNew(t *testing.T) {
 	w.start("rbee", "ps").expect(0)
 	w.start("rbee", "stop").expect(0)
 	q.expect(0)
+}
+
+// With --keep what was started stays for the next one, closed to strangers.
+func TestKeep(t *testing.T) {
+	w := newWorld(t)
+	w.start("rbee", "infer", "--keep", "what is a hive?", "--max-tokens", "5").expect(0, "and stays")
+	queen, worker := w.proc("queen-rbee"), w.proc("llm-worker-rbee")
+	next := w.start("rbee", "infer", "what is a hive?", "--max-tokens", "5")
+	next.expect(0)
+	if now, same := w.proc("queen-rbee"), w.proc("llm-worker-rbee"); now != queen || same != worker || strings.Contains(next.stderr(), "hive up") {
+		t.Errorf("the second one: %s", next.stderr())
+	}
+	up, ok := beacon.Find(filepath.Join(w.home, ".local", "state", "rbee"), "queen")
+	if !ok {
+		t.Fatal("the queen is not found")
+	}
+	if a := call(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/v2/workers", up.Port), nil); a.code() != core.MissingAPIKey {
+		t.Errorf("a stranger: %d %s", a.status, a.body)
+	}
+	w.start("rbee", "stop").expect(0)
+	w.until("nothing is left", func() bool { return len(w.procs("")) == 0 })
 }

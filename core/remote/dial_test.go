@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rbee/core"
+	"rbee/core/lease"
 	"rbee/core/remote"
 	"rbee/core/remote/sshdtest"
 )
@@ -66,7 +67,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	go relay(ln, there, cut)
+	go relay(ln, there, cut, cut)
 	n := s.Node
 	n.KeyAlias = ""
 	host, port, _ := net.SplitHostPort(ln.Addr().String())
@@ -86,9 +87,38 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// relay carries one connection until cut is closed, and then takes bytes without
-// passing them on.
-func relay(ln net.Listener, there string, cut <-chan struct{}) {
+// Who talks is alive, even when our question stands behind a long copy and waits.
+func TestWatchHears(t *testing.T) {
+	s := sshdtest.Start(t)
+	there, cut := net.JoinHostPort(s.Node.Host, s.Node.Port), make(chan struct{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go relay(ln, there, cut, nil)
+	n := s.Node
+	n.Host, n.Port, _ = net.SplitHostPort(ln.Addr().String())
+	n.KnownHosts = []string{relabel(t, s, there, ln.Addr().String())}
+	c := dial(t, n)
+	p := begin(t, c, "echo up; while sleep 0.05; do echo alive >&2; done", lease.Boot{})
+	if _, err := p.FirstLine(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const lost = 2 * time.Second
+	close(cut) // from here to there only
+	watched := make(chan error, 1)
+	go func() { watched <- c.Watch(t.Context(), time.Millisecond, lost) }()
+	select {
+	case err := <-watched:
+		t.Errorf("Watch of a node that talks: %v", err)
+	case <-time.After(2 * lost):
+	}
+}
+
+// relay carries one connection. From the close of up on it takes the bytes that go
+// there without passing them on, from that of down on those that come back.
+func relay(ln net.Listener, there string, up, down <-chan struct{}) {
 	here, err := ln.Accept()
 	if err != nil {
 		return
@@ -98,7 +128,7 @@ func relay(ln net.Listener, there string, cut <-chan struct{}) {
 		here.Close()
 		return
 	}
-	half := func(dst, src net.Conn) {
+	half := func(dst, src net.Conn, cut <-chan struct{}) {
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := src.Read(buf)
@@ -116,8 +146,8 @@ func relay(ln net.Listener, there string, cut <-chan struct{}) {
 			}
 		}
 	}
-	go half(far, here)
-	half(here, far)
+	go half(far, here, up)
+	half(here, far, down)
 }
 
 // relabel is the node's known_hosts under another address.

@@ -116,12 +116,17 @@ func (c *Conn) Output(ctx context.Context, argv []string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		var errs lease.Tail
+		s.Stderr = &errs
 		if err := s.Start("exec " + quote(argv...)); err != nil {
 			return nil, err
 		}
 		said, err := io.ReadAll(io.LimitReader(out, 1<<20))
 		if err == nil {
 			err = s.Wait()
+		}
+		if words := errs.Words(); err != nil && words != "" {
+			err = fmt.Errorf("%w: %s", err, words)
 		}
 		return said, err
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,7 +44,7 @@ p cores "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
 p cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)"
 p cpu "$(sysctl -n machdep.cpu.brand_string 2>/dev/null)"
 p features "$(sed -n -e 's/^flags[^:]*: //p' -e 's/^Features[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)"
-p libc "$(getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>&1 | head -n 1)"
+p libc "$(getconf GNU_LIBC_VERSION 2>/dev/null || { command -v ldd >/dev/null 2>&1 && ldd --version 2>&1 | head -n 1; })"
 p loaders "$(echo /lib/ld-* /lib64/ld-*)"
 p disk "$(df -Pk "$HOME" 2>/dev/null | tail -n 1)"
 nvidia-smi -L 2>/dev/null | while read -r l; do p gpu "$l"; done
@@ -97,7 +98,7 @@ func (f *Facts) take(key, value string) {
 	case "libc":
 		f.Libc = value
 	case "loaders":
-		f.Loaders = strings.Fields(value)
+		f.Loaders = slices.DeleteFunc(strings.Fields(value), func(s string) bool { return strings.Contains(s, "*") }) // nothing matched
 	case "disk":
 		f.DiskFreeBytes = freeOf(value)
 	case "gpu":

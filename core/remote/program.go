@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
@@ -96,13 +97,9 @@ func (p Program) Starts(f Facts) error {
 }
 
 func (p Program) wrongLibc(f Facts, need string) error {
-	libc := f.Libc
-	if libc == "" {
-		libc = "unknown"
-	}
 	return &core.Fault{
 		Kind: core.Unsupported, What: fmt.Sprintf("%s cannot start there: it needs %s", p.Name, need),
-		Facts: []core.Fact{core.Text("libc", libc), core.Text("loaders", strings.Join(f.Loaders, " "))},
+		Facts: []core.Fact{core.Text("libc", cmp.Or(f.Libc, "unknown")), core.Text("loaders", cmp.Or(strings.Join(f.Loaders, " "), "none"))},
 		Try: fmt.Sprintf("build rbee %s on a machine of that kind, and run ./rbee install there, or put it beside %s as rbee-%s-%s",
 			core.Version, filepath.Base(p.Name), f.OS, f.Arch),
 	}

@@ -273,7 +273,25 @@ func TestPushRaw(t *testing.T) {
 	}
 }
 
-// Ten at once leave one program, and keep the one that was there before.
+// A login shell may be fish.
+func TestFish(t *testing.T) {
+	if _, err := exec.LookPath("fish"); err != nil {
+		if os.Getenv("RBEE_TEST_ALL") == "1" {
+			t.Fatal("no fish here: install the package fish")
+		}
+		t.Skip("no fish here")
+	}
+	s := newSite(t, `ForceCommand exec fish -c "$SSH_ORIGINAL_COMMAND"`)
+	script(t, s.local("rbee"), "echo rbee 0.0.9")
+	if _, err := s.conn.ProvideOf(t.Context(), s.probe(t), remote.Pushing{}, small(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.conn.Rollback(t.Context()); err != nil || got != "0.0.9" {
+		t.Errorf("Rollback: %q, %v", got, err)
+	}
+}
+
+// Many at once leave one program, and keep the one that was there before.
 func TestPushAtOnce(t *testing.T) {
 	s := newSite(t, "MaxSessions 10")
 	script(t, s.local("rbee"), "echo rbee 0.0.9")

@@ -51,6 +51,7 @@ func (q *hashes) done(m catalog.Model) {
 
 // importFile registers a file and has it hashed.
 func (h *hive) importFile(ctx context.Context, path string) (catalog.Model, error) {
+	defer h.report.changed()
 	m, err := h.catalog.Import(ctx, path)
 	if err == nil && m.SHA256 == "" {
 		h.hashes.add(m)

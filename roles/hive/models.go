@@ -155,6 +155,7 @@ func (h *hive) removeModel(c echo.Context) error {
 			return &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %s is in use by worker %s", ref, w.id)}
 		}
 	}
+	defer h.report.changed()
 	if err := h.catalog.Remove(c.Request().Context(), ref); err != nil {
 		return err
 	}
@@ -214,6 +215,7 @@ func (h *hive) putBlob(c echo.Context) error {
 	if n, err := strconv.ParseInt(r.Header.Get("X-Size"), 10, 64); err == nil && size < 0 {
 		size = n
 	}
+	defer h.report.changed()
 	m, err := h.catalog.PutBlob(r.Context(), c.Param("hash"), ref, size, r.Body)
 	if err != nil {
 		return err

@@ -48,7 +48,7 @@ func inferCommand() *cli.Command {
 			&cli.IntFlag{Name: "device", Usage: "number of the device"},
 			&cli.BoolFlag{Name: "raw", Usage: "the prompt as it is, without the model's chat template"},
 			&cli.StringFlag{Name: "think", Usage: "on or off: whether a model that can reasons first"},
-			&cli.BoolFlag{Name: "keep", Usage: "leave what was started running"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave what is started running, for the next one; rbee stop ends it"},
 			&cli.BoolFlag{Name: "json", Usage: "all events on stdout, one a line"},
 			&cli.StringFlag{Name: "queen", Usage: "`URL` of the queen to ask"},
 			acceptNewFlag(),
@@ -60,12 +60,6 @@ func inferCommand() *cli.Command {
 }
 
 func infer(c *cli.Context) error {
-	if c.Bool("keep") {
-		return &core.Fault{
-			Kind: core.Unsupported, What: "--keep is not supported yet: what infer starts ends with its answer",
-			Try: "start a queen that stays, queen-rbee daemon &, and ask again",
-		}
-	}
 	r, err := request(c)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/client"
 	"rbee/core/config"
 	"rbee/core/lease"
@@ -46,15 +47,26 @@ func findQueen(ctx context.Context, c *cli.Context, settings config.Settings, s 
 	if there := running(ctx, token); there != nil {
 		return &queen{client: there}, nil
 	}
+	if c.Bool("keep") {
+		return keepQueen(ctx, settings, s)
+	}
 	return startQueen(ctx, c, settings, s)
 }
 
-// running returns the persistent queen of this user and version, nil when there is none.
+// running returns the persistent queen of this user and version, nil when there is
+// none. She is known by her file, or at the usual port by the socket's owner: a
+// stranger must not be lent the token.
 func running(ctx context.Context, token string) *client.Client {
-	if !secure.Ours(queenPort) { // else a stranger would be lent the token
+	port := queenPort
+	if settings, err := cmdline.Settings(); err == nil {
+		if up, ok := beacon.Find(settings.Paths.State, "queen"); ok {
+			port = up.Port
+		}
+	}
+	if !secure.Ours(port) {
 		return nil
 	}
-	there := client.New(fmt.Sprintf("http://127.0.0.1:%d", queenPort), client.Options{Token: token})
+	there := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: token})
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	h, err := there.Health(ctx)
@@ -91,7 +103,7 @@ func startQueen(ctx context.Context, c *cli.Context, settings config.Settings, s
 		return nil, &core.Fault{Kind: core.Internal, What: err.Error(), Cause: err}
 	}
 	q.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: token})
-	if err := q.awaitUp(ctx, settings.Limits.QueenUp); err != nil {
+	if err := q.awaitUp(ctx, settings.Limits.QueenUp, q.child.Done(), q.child.Err); err != nil {
 		_ = q.end(s) //nolint:contextcheck // the end has its own time; the first error is the one to tell
 		return nil, err
 	}
@@ -99,7 +111,8 @@ func startQueen(ctx context.Context, c *cli.Context, settings config.Settings, s
 	return q, nil
 }
 
-func (q *queen) awaitUp(ctx context.Context, most time.Duration) error {
+// awaitUp polls until the queen answers; her early end is seen at once.
+func (q *queen) awaitUp(ctx context.Context, most time.Duration, gone <-chan struct{}, why func() error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, most, &core.Fault{Kind: core.ConnectionTimeout, What: fmt.Sprintf("the queen does not come up in %v", most)})
 	defer cancel()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
@@ -107,8 +120,8 @@ func (q *queen) awaitUp(ctx context.Context, most time.Duration) error {
 			return nil
 		}
 		select {
-		case <-q.child.Done():
-			return &core.Fault{Kind: core.Internal, What: fmt.Sprintf("the queen ended as soon as it was started: %v", q.child.Err())}
+		case <-gone:
+			return &core.Fault{Kind: core.Internal, What: fmt.Sprintf("the queen ended as soon as she was started: %v", why())}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(pause):

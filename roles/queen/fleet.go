@@ -90,7 +90,7 @@ func (f *fleet) put(l *link) error {
 		f.forget(l)
 		f.q.hives.LeaveNode(l.node)
 		f.q.pool.known.RemoveHive(l.id)
-		l.held.drop()
+		l.held.dropUnused()
 	})
 	return nil
 }
@@ -157,6 +157,8 @@ func (f *fleet) endAll(told func(api.Ended)) {
 // end ends one hive in order and says what it took.
 func (f *fleet) end(l *link) api.Ended {
 	defer l.held.drop()
+	l.held.use.RLock() // the hive's end must not cut off how it is seen
+	defer l.held.use.RUnlock()
 	ctx, cancel := context.WithTimeout(context.Background(), f.q.d.Settings.Limits.HiveStop())
 	defer cancel()
 	e := api.Ended{Node: l.node, Workers: len(f.q.pool.known.Of(l.id))}

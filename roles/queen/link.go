@@ -67,6 +67,7 @@ type holds struct {
 	once sync.Once
 	run  sync.WaitGroup // of the link's own goroutines
 	let  []func()
+	use  sync.RWMutex // read-locked by who asks the node its last questions
 }
 
 // add adds what drop will call, the last one first.
@@ -81,6 +82,13 @@ func (h *holds) drop() {
 		}
 	})
 	h.run.Wait()
+}
+
+// dropUnused is drop after the last questions have their answers.
+func (h *holds) dropUnused() {
+	h.use.Lock()
+	defer h.use.Unlock()
+	h.drop()
 }
 
 // boot is what a hive must know.

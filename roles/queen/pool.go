@@ -1,6 +1,7 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (regist
 	if _, err := portOf(s.URL); err != nil {
 		return registry.Worker{}, err
 	}
-	begun := registry.Worker{Shape: w.Shape, ID: s.WorkerID, Node: l.node, Hive: l.id, URL: s.URL}
+	begun := registry.Worker{Shape: w.Shape, ID: s.WorkerID, Node: l.node, Hive: l.id, URL: s.URL, Slots: cmp.Or(w.slots, p.q.slots)}
 	p.known.Expect(begun)
 	if !l.alive() { // its workers were forgotten before this one was known
 		p.known.Remove(begun.ID)

@@ -21,6 +21,7 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/beacon"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
@@ -102,6 +103,11 @@ func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 	defer over()
 	q.tasks.base, q.fleet.base = base, base //nolint:fatcontext // the lifetime of tasks and nodes, not of a call
 	if d.Mode == core.Persistent {
+		takeBack, err := q.light()
+		if err != nil {
+			return errors.Join(err, ln.Close())
+		}
+		defer takeBack()
 		q.fleet.inherited = reap()
 		q.fleet.keepUp(d.Ctx)
 	}
@@ -117,6 +123,15 @@ func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 		return q.takeOver(same)
 	}
 	return err
+}
+
+// light lets the user's commands find the queen on whatever port she has.
+func (q *queen) light() (takeBack func(), err error) {
+	me, err := lease.Find(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	return beacon.Light(q.d.Settings.Paths.State, "queen", api.Up{Port: q.port, PID: me.PID, Started: me.Started, Version: core.Version, Instance: q.d.Instance})
 }
 
 // useConfig makes --config the file of this process and of those it starts.

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rbee/core"
+	"rbee/core/beacon"
 	"rbee/core/client"
 	"rbee/core/secure"
 	"rbee/core/serve"
@@ -112,18 +113,22 @@ func restartCommand() *cli.Command {
 					return err
 				}
 			}
-			return restartThere(c, token, settings.Limits.Drain+settings.Limits.QueenUp)
+			port := Port
+			if up, ok := beacon.Find(settings.Paths.State, "queen"); ok {
+				port = up.Port
+			}
+			return restartThere(c, port, token, settings.Limits.Drain+settings.Limits.QueenUp)
 		},
 	}
 }
 
 // restartThere has the queen of this machine restart, and waits until she is back.
-func restartThere(c *cli.Context, token string, most time.Duration) error {
+func restartThere(c *cli.Context, port int, token string, most time.Duration) error {
 	none := &core.Fault{Kind: core.NodeUnreachable, What: "no queen of yours runs on this machine", Try: "queen-rbee daemon &"}
-	if !secure.Ours(Port) {
+	if !secure.Ours(port) {
 		return none
 	}
-	q := client.New(fmt.Sprintf("http://127.0.0.1:%d", Port), client.Options{Token: token})
+	q := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: token})
 	defer q.Close()
 	before, err := q.Health(c.Context)
 	if err != nil || before.Role != "queen" {
