@@ -36,15 +36,17 @@ def gen(s, r):
 # ---------- names: of machines, models, files; mostly letters put together at random
 NAMES = "mac mini studio pi pi4 tower atlas bigbox server1 server2 node1 gpu1 workstation office lab home nas zeus apollo titan rex farm desk thor odin gamer blade box7 beast".split()
 def syllables(r, n): return "".join(r.choice(["b","c","d","f","g","h","j","k","l","m","n","p","r","s","t","v","w","z","st","tr","br","pl","ch","sh","gr","fl","qu","y"]) + r.choice(["a","e","i","o","u","a","e","i","o","ea","oo","ai","ou","y"]) + r.choice(["","","","n","r","s","l","x","m","t","ck","nd"]) for _ in range(n))
+PIECES = []   # the tokens of letters and digits, when there is a tokenizer
 def mixed(r):
     """pieces of words and letters, so that every token of the vocabulary is copied some time"""
     k = r.random()
+    if PIECES and r.random() < .6: return "".join(r.choice(PIECES) for _ in range(r.choice([1, 2, 2, 3])))
     if k < .25: return r.choice(WORDS)
     if k < .8: return "".join(w[(i := r.randrange(len(w))):i + r.randint(1, 5)] for w in r.choices(WORDS, k=r.choice([1, 2, 2, 3])))
     return "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(r.randint(2, 8)))
 def randname(r):
     if r.random() < .1: return r.choice(NAMES)
-    s = mixed(r) if r.random() < .6 else syllables(r, r.choice([1, 2, 2, 3]))
+    s = mixed(r) if r.random() < .75 else syllables(r, r.choice([1, 2, 2, 3]))
     if r.random() < .12: s = r.choice(["mac", "gpu", "lab", "srv", "home", "dev", "node", "pc"]) + r.choice(["-", "", "_"]) + s
     if r.random() < .1: s = s.capitalize()
     return s + r.choice(["", "", "", "", "1", "2", "-%d" % r.randint(1, 30), "%02d" % r.randint(1, 99), ".local", "-" + syllables(r, 1)])
@@ -52,7 +54,7 @@ ALIAS = "tinyllama gemma3:270m gemma3:1b qwen3:0.6b qwen3:4b qwen3:8b llama3.2:1
 def randmodel(r):
     k = r.random()
     if k < .12: return r.choice(ALIAS)
-    if k < .6: return (mixed(r) if r.random() < .6 else syllables(r, r.choice([1, 2, 2]))) + r.choice(["", "1", "2", "3", "3.1", "-2.5"]) + r.choice(["", ":1b", ":3b", ":7b", ":%db" % r.randint(1, 90), ":%dm" % r.randint(100, 900), ":0.%db" % r.randint(1, 9), "-mini", "-instruct"])
+    if k < .6: return (mixed(r) if r.random() < .75 else syllables(r, r.choice([1, 2, 2]))) + r.choice(["", "1", "2", "3", "3.1", "-2.5"]) + r.choice(["", ":1b", ":3b", ":7b", ":%db" % r.randint(1, 90), ":%dm" % r.randint(100, 900), ":0.%db" % r.randint(1, 9), "-mini", "-instruct"])
     ref = randname(r) + "/" + (randname(r).title() if r.random() < .5 else randname(r)) + r.choice(["", "-7b", "-1b", "-8B-GGUF", "-gguf", "-%dB-Instruct-GGUF" % r.randint(1, 72), "%d.%d-GGUF" % (r.randint(1, 4), r.randint(0, 9))])
     return r.choice(["hf:", "hf:", ""]) + ref + r.choice(["", "", ":Q4_K_M", ":Q8_0", ":Q5_K_M", ":Q4_0", ":F16", ":IQ3_XS"])
 def randfile(r): return r.choice(["/data/", "~/", "./", "/models/", "~/Downloads/", "/mnt/%s/" % syllables(r, 1), "/home/%s/" % syllables(r, 2), ""]) + randname(r) + r.choice(["", "-q4", ".Q8_0", "-7b"]) + ".gguf"
