@@ -59,7 +59,7 @@ func (m *modelFile) tensor(name string, typ uint32, size uint64, dims ...uint64)
 	m.data += (size + 31) / 32 * 32
 }
 
-func (m *modelFile) write(t *testing.T) string {
+func (m *modelFile) write(t testing.TB) string {
 	t.Helper()
 	var b bytes.Buffer
 	b.WriteString("GGUF")
@@ -76,7 +76,7 @@ func (m *modelFile) write(t *testing.T) string {
 
 // bigModel writes a model whose prompt takes a while: a token costs some
 // milliseconds a layer. At temperature 0 it always says "a".
-func bigModel(t *testing.T, layers int) string {
+func bigModel(t testing.TB, layers int) string {
 	t.Helper()
 	const width, hidden = 1024, 4096
 	vocab := []string{"Ġ"} // a space

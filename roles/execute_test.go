@@ -18,7 +18,7 @@ import (
 )
 
 // freePort is one that nobody listens on.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,7 +43,7 @@ func (a answer) code() core.Kind {
 }
 
 // call makes a request with a JSON body and headers "Name: value".
-func call(t *testing.T, method, url string, body any, headers ...string) answer {
+func call(t testing.TB, method, url string, body any, headers ...string) answer {
 	t.Helper()
 	var in io.Reader
 	if body != nil {

@@ -198,6 +198,8 @@ func (s *scene) size() (layers, words, tokens int) {
 		return long, 900, 1000
 	case s.phase == "idle":
 		return 2, 3, 5
+	case s.keeper == "0" && s.fault == "TERM": // it has the time of a drain
+		return 2, 3, 60
 	case s.keeper == "0":
 		return 2, 3, 300
 	}
@@ -267,7 +269,7 @@ func (s *scene) step(step string) {
 		}
 		return
 	case "short":
-		<-time.After(config.DefaultLimits().BeatLost / time.Duration(2*s.divide))
+		<-time.After(config.DefaultLimits().BeatLost / time.Duration(4*s.divide))
 		return
 	case "holds":
 		s.holds()

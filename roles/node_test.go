@@ -56,6 +56,15 @@ func (n node) files(dir string) string {
 	return strings.Join(names, " ")
 }
 
+// sends is called by a test that sends the test binary. With the race detector in it
+// that takes minutes; core/remote has a push for it.
+func sends(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the program is too large to be sent with -short")
+	}
+}
+
 // infer asks for a short answer on the node.
 func (n node) infer(more ...string) *run {
 	n.w.t.Helper()
@@ -64,6 +73,7 @@ func (n node) infer(more ...string) *run {
 
 // A node without our program gets it, once, and nothing else.
 func TestPushOverSSH(t *testing.T) {
+	sends(t)
 	w := newWorld(t)
 	n := w.bareNode()
 	n.infer().expect(0, "rbee "+core.Version+" is on node: ", "MB sent in", "hive up on node", "nothing left")
@@ -82,6 +92,7 @@ func TestPushOverSSH(t *testing.T) {
 
 // An older program is replaced and kept; rollback puts it back.
 func TestNodeUpgraded(t *testing.T) {
+	sends(t)
 	w := newWorld(t)
 	n := w.bareNode()
 	n.has("0.0.9")
@@ -112,6 +123,7 @@ func TestNodeNewer(t *testing.T) {
 	if n.says("rbee") != "rbee 9.0.0" || n.files(".local/bin") != "rbee" {
 		t.Errorf("it says %s", n.says("rbee"))
 	}
+	sends(t)
 	w.startEnv([]string{n.path}, "rbee", "node", "upgrade", "--force", "node").expect(0)
 	if n.says("rbee") != "rbee "+core.Version {
 		t.Errorf("by force: it says %s", n.says("rbee"))
@@ -138,7 +150,7 @@ func TestHiveOfAnotherVersion(t *testing.T) {
 	go func() { _ = old.Serve(ln) }()
 	defer old.Close()
 	n.infer().expect(0, "the hive on port 9200 of node cannot be used: it is of version 0.0.9", "left alone", "hive up on node")
-	w.startEnv([]string{n.path}, "rbee", "node", "upgrade", "--force", "node").expect(0, "the hive that runs on node is 0.0.9, and stays so")
+	w.startEnv([]string{n.path}, "rbee", "node", "upgrade", "node").expect(0, "the hive that runs on node is 0.0.9, and stays so")
 	mu.Lock()
 	defer mu.Unlock()
 	for _, a := range asked {
@@ -171,6 +183,23 @@ func TestHostKeyUnknown(t *testing.T) {
 	}
 	n.infer("--accept-new").expect(0, print, "hive up on node")
 	n.infer().expect(0, "hive up on node")
+}
+
+// A queen that runs never asks: the keeper does, and she tries again. Elsewhere,
+// which a URL may mean, known_hosts is not ours to write.
+func TestHostKeyOfQueen(t *testing.T) {
+	need(t, 8080)
+	w := newWorld(t)
+	n := w.node()
+	if err := os.Remove(n.sshd.Node.KnownHosts[0]); err != nil {
+		t.Fatal(err)
+	}
+	q := w.startEnv([]string{n.path, noGrace}, "queen-rbee", "daemon")
+	w.healthy(8080)
+	n.infer("--queen", "http://127.0.0.1:8080", "--accept-new").expect(1, "Error: the host key of [127.0.0.1]:")
+	n.infer("--accept-new").expect(0, "is known from now on", "hive up on node")
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }
 
 // A person is asked at the terminal, whatever stdout is.

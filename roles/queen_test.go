@@ -108,7 +108,7 @@ func (q running) begin(model string, tokens int) <-chan error {
 }
 
 // signal sends one to a process.
-func signal(t *testing.T, p signaller, s syscall.Signal) {
+func signal(t testing.TB, p signaller, s syscall.Signal) {
 	t.Helper()
 	if err := p.Signal(s); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 // processes, found by a mark in their environment. What is left of it at the end
 // of a test fails the test.
 type world struct {
-	t      *testing.T
+	t    testing.TB
 	home   string
 	mark   string
 	launch func(*exec.Cmd) error // starts its programs
@@ -37,7 +37,7 @@ const worldMark = "RBEE_TEST_WORLD"
 
 const patience = 60 * time.Second
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, home: t.TempDir(), mark: fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid()),
@@ -309,7 +309,7 @@ func (w *world) healthy(port int) (h api.Health) {
 
 // need takes ports for a test, which skips nobody: tests that need the well-known
 // ports run one after the other.
-func need(t *testing.T, ports ...int) {
+func need(t testing.TB, ports ...int) {
 	t.Helper()
 	for _, p := range ports {
 		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))

@@ -11,3 +11,13 @@ func (c *Conn) ProvideOf(ctx context.Context, f Facts, how Pushing, paths ...str
 		return list, nil
 	})
 }
+
+// Plain is what a host is where there is no ssh program.
+func Plain(host string, e Entry, configs ...string) (Node, error) {
+	out, err := plain(host, e, configs...)
+	if err != nil {
+		return Node{}, err
+	}
+	n, _ := parse(host, out)
+	return n, nil
+}

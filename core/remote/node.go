@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 
@@ -116,7 +117,7 @@ func (r resolver) ask(ctx context.Context, host string, e Entry) ([]byte, error)
 	}
 	out, err := exec.CommandContext(ctx, "ssh", append(args, "--", host)...).Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, &core.Fault{Kind: core.Unsupported, What: "there is no ssh program here, which says what a node's name means", Try: "install the OpenSSH client", Cause: err}
+		return plain(host, e, home("~/.ssh/config"), "/etc/ssh/ssh_config")
 	}
 	if err != nil {
 		return nil, &core.Fault{
@@ -125,6 +126,26 @@ func (r resolver) ask(ctx context.Context, host string, e Entry) ([]byte, error)
 		}
 	}
 	return out, nil
+}
+
+// plain is what ssh -G says where nobody has configured anything; for where there is
+// no ssh program. One of the configs, which only it understands, is not guessed at.
+func plain(host string, e Entry, configs ...string) ([]byte, error) {
+	for _, file := range configs {
+		if _, err := os.Stat(file); err == nil {
+			return nil, &core.Fault{Kind: core.Unsupported, What: fmt.Sprintf("there is no ssh program here, which says what %s means for node %s", file, host), Try: "install the OpenSSH client"}
+		}
+	}
+	name := cmp.Or(e.User, os.Getenv("USER"))
+	if me, err := user.Current(); err == nil {
+		name = cmp.Or(e.User, me.Username)
+	}
+	lines := []string{"hostname " + host, "user " + name, fmt.Sprintf("port %d", cmp.Or(e.Port, 22)), "proxyjump " + cmp.Or(e.Jump, "none")}
+	for _, key := range []string{"id_rsa", "id_ecdsa", "id_ed25519"} {
+		lines = append(lines, "identityfile ~/.ssh/"+key)
+	}
+	lines = append(lines, "userknownhostsfile ~/.ssh/known_hosts", "globalknownhostsfile /etc/ssh/ssh_known_hosts")
+	return []byte(strings.Join(lines, "\n") + "\n"), nil
 }
 
 // chain resolves the jump hosts, in the order in which they are passed. As ssh

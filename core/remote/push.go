@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -93,9 +92,8 @@ func mismatch(node string, there Found) error {
 	}
 }
 
-// receive takes the program from stdin: $1 is cat or gzip, $2 its size, $3 its
-// sha256, $4 what it must say as its version, $5 is yes to replace that very
-// version. It lies in a directory of its own until everything is proven, and
+// receive takes the program from stdin: $1 is cat or gzip, $2 its sha256, $3 what it
+// must say as its version, $4 is yes to replace that very version. It lies in a directory of its own until everything is proven, and
 // whatever ends the script takes that away. Each step that may fail has its status.
 const receive = `umask 077
 d="$HOME/.local/bin"
@@ -105,16 +103,15 @@ t=$(mktemp -d "$d/.rbee.XXXXXX") || exit 40
 trap 'rm -rf "$t"' EXIT
 trap 'exit 41' HUP INT TERM PIPE
 if [ "$1" = gzip ]; then gzip -dc >"$t/rbee"; else cat >"$t/rbee"; fi || exit 41
-[ "$(wc -c <"$t/rbee")" -eq "$2" ] || exit 41
 s=$(sha256sum "$t/rbee" 2>/dev/null || shasum -a 256 "$t/rbee" 2>/dev/null || sha256 -q "$t/rbee" 2>/dev/null || openssl dgst -sha256 -r "$t/rbee") || exit 42
-[ "${s%% *}" = "$3" ] || exit 43
+[ "${s%% *}" = "$2" ] || exit 43
 chmod 700 "$t/rbee" || exit 40
 v=$("$t/rbee" version </dev/null) || exit 44
 v=$(printf '%s\n' "$v" | tail -n 1)
-[ "$v" = "$4" ] || { printf '%s\n' "$v" >&2; exit 45; }
+[ "$v" = "$3" ] || { printf '%s\n' "$v" >&2; exit 45; }
 if [ -e "$d/rbee" ]; then
 	cp -p "$d/rbee" "$t/old" || exit 40 # another push may come between
-	if [ "$5" != yes ] && [ "$("$t/old" version 2>/dev/null </dev/null)" = "$4" ]; then exit 0; fi
+	if [ "$4" != yes ] && [ "$("$t/old" version 2>/dev/null </dev/null)" = "$3" ]; then exit 0; fi
 	mv -f "$t/old" "$d/rbee.old" || exit 40
 fi
 mv -f "$t/rbee" "$d/rbee" || exit 40`
@@ -143,7 +140,7 @@ func (c *Conn) push(ctx context.Context, f Facts, p Program, how Pushing) (Insta
 	if how.Force {
 		replace = "yes"
 	}
-	argv := []string{"sh", "-c", receive, "sh", unpack, strconv.FormatInt(size, 10), digest, "rbee " + core.Version, replace}
+	argv := []string{"sh", "-c", receive, "sh", unpack, digest, "rbee " + core.Version, replace}
 	sent, err := c.send(ctx, argv, p.Path, size, f.Gzip, how)
 	if err != nil {
 		return Install{}, c.notPushed(p, f, err)
@@ -199,8 +196,10 @@ func (c *Conn) send(ctx context.Context, argv []string, path string, total int64
 	late := time.AfterFunc(1<<62, func() { cancel(stalled) })
 	defer late.Stop()
 	in := &meter{r: file, moved: func(n int64) {
-		if how.Stall > 0 {
+		if how.Stall > 0 && n < total {
 			late.Reset(how.Stall)
+		} else if how.Stall > 0 { // what is under way, up to 2 MiB, is not seen to arrive
+			late.Reset(10 * how.Stall)
 		}
 		if how.Progress != nil {
 			how.Progress(n, total)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,11 +319,20 @@ func TestPushAtOnce(t *testing.T) {
 // A node that takes nothing ends the push.
 func TestPushStalls(t *testing.T) {
 	s := newSite(t)
-	script(t, filepath.Join(s.bin, "gzip"), "exec sleep 1000")
+	never := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(never, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hold, err := os.OpenFile(never, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close() // ends the program there
+	script(t, filepath.Join(s.bin, "gzip"), "exec cat "+never)
 	f := s.probe(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, err := s.conn.Provide(ctx, f, remote.Pushing{Stall: 200 * time.Millisecond})
+	_, err = s.conn.Provide(ctx, f, remote.Pushing{Stall: 200 * time.Millisecond})
 	if !errors.Is(err, core.NodeUnreachable) || !strings.Contains(err.Error(), "has taken nothing") {
 		t.Errorf("Provide: %v", err)
 	}

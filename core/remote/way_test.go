@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -81,6 +82,25 @@ func TestProxyJump(t *testing.T) {
 			says(t, n)
 		})
 	}
+}
+
+// Without an ssh program a node is what it says itself; a config is not guessed at.
+func TestResolveWithoutSSH(t *testing.T) {
+	s := sshdtest.Start(t)
+	port, err := strconv.Atoi(s.Node.Port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := remote.Entry{User: s.Node.User, Port: port}
+	if _, err := remote.Plain(s.Node.Host, e, s.Config()); !errors.Is(err, core.Unsupported) || !strings.Contains(err.Error(), s.Config()) {
+		t.Errorf("with a config: %v", err)
+	}
+	n, err := remote.Plain(s.Node.Host, e, filepath.Join(t.TempDir(), "none"))
+	if err != nil || len(n.Keys) != 3 || len(n.KnownHosts) != 2 {
+		t.Fatalf("without one: %+v, %v", n, err)
+	}
+	n.Keys, n.KnownHosts = s.Node.Keys, s.Node.KnownHosts
+	says(t, n)
 }
 
 // What is wrong on the way names the host that is to blame.

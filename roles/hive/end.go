@@ -35,18 +35,20 @@ func stop(c *cli.Context) error {
 		return err
 	}
 	// The second that a hive has more than its workers is the queen's, too.
-	left := await(hive, run, s.Limits.HiveStop()-time.Second/2)
-	if len(left) > 0 && hive.Signal(syscall.SIGKILL) == nil {
-		left = await(hive, run, time.Second/4)
+	for end := time.Now().Add(s.Limits.HiveStop() - time.Second/2); hive.Alive(); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			_ = hive.Signal(syscall.SIGKILL) // it may be gone by now
+			break
+		}
 	}
-	if len(left) > 0 {
+	if left := settled(hive, run, time.Second/4); len(left) > 0 {
 		return kill(left)
 	}
 	return nil
 }
 
-// await waits until nothing remains, and returns what does when the time is over.
-func await(hive lease.Proc, run string, most time.Duration) (left []lease.Leftover) {
+// settled gives what lived by a hive a moment to be gone, and returns what is not.
+func settled(hive lease.Proc, run string, most time.Duration) (left []lease.Leftover) {
 	for end := time.Now().Add(most); ; {
 		if left = remains(hive, run); len(left) == 0 || time.Now().After(end) {
 			return left

@@ -58,6 +58,9 @@ func (d doorman) through(ctx context.Context, name string, try func() error) err
 
 // resolve says where a node is.
 func (d doorman) resolve(ctx context.Context, name string) (remote.Node, error) {
+	if name == string(core.Localhost) {
+		return remote.Node{}, &core.Fault{Kind: core.Invalid, What: "localhost is the queen's own machine, which needs no login", Try: "rbee hive detect"}
+	}
 	return remote.Entry(d.nodes[name]).Resolve(ctx, name, "")
 }
 

@@ -101,7 +101,11 @@ func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel,
 	back, err := t.conn.Reverse(ctx, fmt.Sprintf("127.0.0.1:%d", f.q.port))
 	if err != nil {
 		t.held.drop()
-		return nil, &core.Fault{Kind: core.KindOf(err), What: err.Error(), Cause: err, Try: "set AllowTcpForwarding yes in the node's sshd_config"}
+		f := &core.Fault{Kind: core.KindOf(err), What: err.Error(), Cause: err, Try: "ssh " + at.Alias}
+		if errors.Is(err, core.ForwardingForbidden) {
+			f.Try = "set AllowTcpForwarding yes in the node's sshd_config"
+		}
+		return nil, f
 	}
 	t.held.run.Go(func() { _ = back.Run(t.alive) }) // ends with the connection, which is watched
 	t.back = fmt.Sprintf("http://127.0.0.1:%d", back.Port)

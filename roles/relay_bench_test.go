@@ -1,0 +1,98 @@
+package roles
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"rbee/core"
+	"rbee/core/api"
+	"rbee/core/client"
+	"rbee/core/secure"
+)
+
+// BenchmarkRelay is what the way through the queen costs: the same answers from the
+// same worker, by turns directly and through her, in one run. It reports the ratio
+// of tokens per second and the difference of the times to the first token, each the
+// median of the turns.
+func BenchmarkRelay(b *testing.B) {
+	for name, streams := range map[string]int{"1": 1, "64": 64} {
+		b.Run(name, func(b *testing.B) { relay(b, streams) })
+	}
+}
+
+func relay(b *testing.B, streams int) {
+	w := newWorld(b)
+	q := w.queen(nil)
+	model := q.imported(bigModel(b, 2))
+	worker, err := q.client.Load(b.Context(), api.LoadRequest{Model: core.ModelRef(model), ContextLength: 512, Slots: streams})
+	if err != nil {
+		b.Fatal(err)
+	}
+	direct := client.New(worker.URL, client.Options{})
+	defer direct.Close()
+	prompt, zero, tokens := "a b c", 0.0, max(400/streams, 20)
+	r := api.TaskRequest{Model: core.ModelRef(model), Prompt: &prompt, MaxTokens: &tokens, Temperature: &zero, IgnoreEOS: true, ContextLength: 512}
+	ways := []func(context.Context) iter.Seq2[api.Numbered, error]{
+		func(ctx context.Context) iter.Seq2[api.Numbered, error] {
+			return direct.Execute(ctx, api.ExecuteRequest{TaskRequest: r, JobID: core.TaskID(secure.RandomID())})
+		},
+		func(ctx context.Context) iter.Seq2[api.Numbered, error] { return q.client.Task(ctx, r) },
+	}
+	var rates, firsts []float64
+	for b.Loop() {
+		var rate, first [2]float64
+		for i, way := range ways {
+			rate[i], first[i] = together(b, streams, way)
+		}
+		rates, firsts = append(rates, rate[1]/rate[0]), append(firsts, 1000*(first[1]-first[0]))
+	}
+	b.ReportMetric(median(rates), "tokens/s-ratio")
+	b.ReportMetric(median(firsts), "ms-more-to-first-token")
+	signal(b, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// together runs answers at the same time. It returns all their tokens by the time
+// they took, and the median of the seconds to their first ones.
+func together(b *testing.B, streams int, way func(context.Context) iter.Seq2[api.Numbered, error]) (rate, first float64) {
+	b.Helper()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var count int
+	var firsts []float64
+	began := time.Now()
+	for range streams {
+		all.Go(func() {
+			n, to := 0, 0.0
+			for ev, err := range way(b.Context()) {
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if _, ok := ev.Event.(*api.Token); ok {
+					if n++; n == 1 {
+						to = time.Since(began).Seconds()
+					}
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			count, firsts = count+n, append(firsts, to)
+		})
+	}
+	all.Wait()
+	if b.Failed() {
+		b.FailNow()
+	}
+	return float64(count) / time.Since(began).Seconds(), median(firsts)
+}
