@@ -38,6 +38,9 @@ func TestPoolCommands(t *testing.T) {
 	w.until("where knows of the worker and the file", func() bool {
 		return regexp.MustCompile(`→ +localhost +cpu 0 .* yes, 2 free +yes +up`).MatchString(q.ask("where", model, "--ctx", "128"))
 	})
+	if got := q.ask("where", model, "--ctx", "64"); !regexp.MustCompile(`→ +localhost +cpu 0 +yes +[0-9]+ MB .* no +yes +up`).MatchString(got) {
+		t.Errorf("where, for another worker: %s", got)
+	}
 	id := string(q.workers()[0].ID)
 	if got := q.ask("ps"); !strings.Contains(got, id) || !strings.Contains(got, fmt.Sprint(worker.PID)) {
 		t.Errorf("ps: %s", got)

@@ -368,7 +368,7 @@ func (s *scene) files() {
 	for _, m := range s.Machines() {
 		entries, _ := os.ReadDir(m.Path(".rbee"))
 		for _, e := range entries {
-			journal := e.Name() == "models.db-journal" && (s.fault == "KILL" || s.fault == "off")
+			journal := e.Name() == "models.db-journal" && (s.fault == "KILL" || s.fault == "off" || s.fault == "STOP") // who is stopped is killed in the end
 			if e.Name() != "models.db" && !journal {
 				s.t.Errorf("~/.rbee of %s holds %s", m.Name, e.Name())
 			}

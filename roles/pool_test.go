@@ -2,7 +2,11 @@ package roles
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,6 +91,27 @@ func TestQueenComesBack(t *testing.T) {
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
+}
+
+// Two queens of one user on one machine have a hive each: neither takes the other's
+// from her, nor ends it.
+func TestTwoQueens(t *testing.T) {
+	w := newWorld(t)
+	first := w.queen(nil)
+	one := first.up("localhost")
+	first.text(nil)
+	hive, worker := w.proc("rbee-hive"), w.proc("llm-worker-rbee")
+	second := w.queen(nil)
+	if other := second.up("localhost"); other.ID == one.ID {
+		t.Errorf("both hold hive %s", other.ID)
+	}
+	signal(t, command{second.cmd.Process}, syscall.SIGTERM)
+	second.expect(143)
+	if h, v := w.proc("rbee-hive"), w.proc("llm-worker-rbee"); h != hive || v != worker {
+		t.Errorf("hive and worker of the first: %v, %v, were %v, %v", h, v, hive, worker)
+	}
+	signal(t, command{first.cmd.Process}, syscall.SIGTERM)
+	first.expect(143)
 }
 
 // A hive that says nothing is suspected and then given up, and another one is
@@ -194,7 +219,8 @@ func TestQueenRestarts(t *testing.T) {
 	w.healthy(8080)
 	q.client = client.New(q.url, client.Options{})
 	q.up("localhost")
-	task := q.begin(q.imported(bigModel(t, 2)), 200)
+	model := q.imported(bigModel(t, 2))
+	task := q.begin(model, 200)
 	hive, worker := w.proc("rbee-hive"), w.proc("llm-worker-rbee")
 	for range 2 { // the second one has no child of her own
 		r := w.start("rbee", "queen", "restart")
@@ -202,6 +228,7 @@ func TestQueenRestarts(t *testing.T) {
 		if !strings.Contains(r.stdout(), "the queen is rbee") {
 			t.Errorf("restart: %q", r.stdout())
 		}
+		q.text(fields{"model": model}) // which was imported before
 		q.up("localhost")
 		if h, one := w.proc("rbee-hive"), w.proc("llm-worker-rbee"); h != hive || one != worker {
 			t.Errorf("hive and worker %v, %v; before %v, %v", h, one, hive, worker)
@@ -213,4 +240,86 @@ func TestQueenRestarts(t *testing.T) {
 	}
 	w.start("rbee", "stop").expect(0)
 	q.expect(0)
+}
+
+// A signal, or a call to end, that comes while a restart waits for an answer is heard.
+func TestQueenEndsInRestart(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, running) int{
+		"signal": func(t *testing.T, q running) int { signal(t, command{q.cmd.Process}, syscall.SIGTERM); return 143 },
+		"call": func(t *testing.T, q running) int {
+			if err := q.client.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			return 0
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			q := w.queen([]string{"RBEE_LIMITS_EOF_GRACE=10m"})
+			task := q.begin(q.imported(bigModel(t, 2)), 200)
+			if err := q.client.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			status := end(t, q)
+			if err := <-task; err != nil {
+				t.Errorf("the answer that was under way: %v", err)
+			}
+			q.expect(status)
+			if left := w.procs(""); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// A hive that is not seen to end is left, also when it had no workers.
+func TestStopNamesHive(t *testing.T) {
+	w := newWorld(t)
+	port := freePort(t)
+	hive := w.start("rbee-hive", "daemon", "--listen", fmt.Sprintf("127.0.0.1:%d", port))
+	w.healthy(port)
+	q := w.queen([]string{"RBEE_LIMITS_WORKER_STOP=200ms", "RBEE_LIMITS_TERM_GRACE=200ms"})
+	q.up("localhost")
+	signal(t, command{hive.cmd.Process}, syscall.SIGSTOP)
+	var ended []api.Ended
+	if err := q.client.Stop(t.Context(), func(e api.Ended) { ended = append(ended, e) }); err != nil {
+		t.Error(err)
+	}
+	if len(ended) != 2 || ended[0].Left != 1 || ended[0].Error == "" {
+		t.Errorf("got %+v, want a hive that is left", ended)
+	}
+	q.expect(0)
+	signal(t, command{hive.cmd.Process}, syscall.SIGCONT)
+	hive.expect(0)
+}
+
+// A queen does not become a program that cannot run.
+func TestQueenRestartBroken(t *testing.T) {
+	w := newWorld(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(w.home, "rbee")
+	put := func(b []byte) {
+		_ = os.Remove(file) // who runs goes on with the old one
+		if err := os.WriteFile(file, b, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(whole)
+	w.launch = func(c *exec.Cmd) error { c.Path = file; return c.Start() }
+	q := w.queen(nil)
+	q.up("localhost")
+	put(whole[:100])
+	if err := q.client.Restart(t.Context()); !errors.Is(err, core.Unsupported) || strings.Contains(err.Error(), w.home) {
+		t.Errorf("restart: %v", err)
+	}
+	q.text(nil)
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }

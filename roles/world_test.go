@@ -25,7 +25,7 @@ import (
 // processes, found by a mark in their environment. What is left of it at the end
 // of a test fails the test.
 type world struct {
-	t    testing.TB
+	t      testing.TB
 	home   string
 	mark   string
 	launch func(*exec.Cmd) error // starts its programs

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ type Conn struct {
 	node   Node
 	gone   chan struct{} // closed when the connection has ended
 	why    error         // what ended it; only after gone
+	silent atomic.Bool
 }
 
 // Dial logs in, each host on the way within limit from the first packet to the
@@ -211,6 +213,7 @@ func (c *Conn) awaitSign(ctx context.Context, answered <-chan struct{}, lost tim
 			if time.Since(c.wire.lastHeard(asked)) < lost {
 				continue
 			}
+			c.silent.Store(true)
 			c.Close()
 			return fmt.Errorf("remote: %s: no sign of life for %v: %w", c.node.label(), lost, core.NodeUnreachable), true
 		case <-c.gone:
@@ -222,6 +225,9 @@ func (c *Conn) awaitSign(ctx context.Context, answered <-chan struct{}, lost tim
 		}
 	}
 }
+
+// Silent tells whether Watch has ended the connection, for want of a sign of life.
+func (c *Conn) Silent() bool { return c.silent.Load() }
 
 // lost is why the connection is gone.
 func (c *Conn) lost() error {

@@ -78,12 +78,15 @@ func TestWatch(t *testing.T) {
 	quiet := make(chan error, 1)
 	go func() { quiet <- c.Watch(ctx, time.Millisecond, time.Minute) }()
 	cancel()
-	if err := <-quiet; err != nil {
-		t.Errorf("Watch of a live connection: %v", err)
+	if err := <-quiet; err != nil || c.Silent() {
+		t.Errorf("Watch of a live connection: %v, silent: %t", err, c.Silent())
 	}
 	close(cut)
 	if err := c.Watch(t.Context(), time.Millisecond, 200*time.Millisecond); !errors.Is(err, core.NodeUnreachable) || !strings.Contains(err.Error(), "no sign of life") {
 		t.Errorf("Watch of a cut one: %v", err)
+	}
+	if !c.Silent() {
+		t.Error("the cut connection was not silent")
 	}
 }
 

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 )
@@ -19,7 +20,7 @@ func Lines(c echo.Context, mime string, read func(ctx context.Context, line func
 	}
 	err := read(c.Request().Context(), func(b []byte) error {
 		begin()
-		if _, err := w.Write(append(b, '\n')); err != nil {
+		if _, err := w.Write(append(slices.Clip(b), '\n')); err != nil { // b is not ours
 			return err
 		}
 		w.Flush()

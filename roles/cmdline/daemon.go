@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -58,7 +59,9 @@ type Daemon struct {
 	Ctx  context.Context // ends with the daemon; its cause says why
 	end  context.CancelCauseFunc
 	stop func()
-	dog  *lease.Watchdog
+
+	asked atomic.Bool // to end, and not to hand over
+	dog   *lease.Watchdog
 
 	lease    *lease.Lease
 	held     context.Context // what it says
@@ -128,15 +131,39 @@ func (d *Daemon) readToken(c *cli.Context) error {
 }
 
 // End begins the daemon's end.
-func (d *Daemon) End(cause error) { d.end(cause) }
+func (d *Daemon) End(cause error) {
+	if errors.Is(cause, ErrAsked) {
+		d.asked.Store(true)
+	}
+	d.end(cause)
+}
+
+// HandsOver tells whether the daemon's end is a handover. It is none any more when a
+// signal or a call to end has come since.
+func (d *Daemon) HandsOver() bool { return errors.Is(d.why(), ErrHandover) }
+
+// why is the cause of the daemon's end.
+func (d *Daemon) why() error {
+	cause := context.Cause(d.Ctx)
+	switch {
+	case !errors.Is(cause, ErrHandover):
+		return cause
+	case d.asked.Load():
+		return ErrAsked
+	case d.held.Err() != nil:
+		return context.Cause(d.held)
+	}
+	return cause
+}
 
 // Finish gives the lease up, writes the last lines of the log, and returns why
 // the daemon ended, as roles.Main wants it.
 func (d *Daemon) Finish() error {
 	d.end(nil)
+	why := d.why()
 	d.stop()
 	d.LogTo.Flush(200 * time.Millisecond)
-	return context.Cause(d.Ctx)
+	return why
 }
 
 // Listen returns the listener of --listen. A daemon without a token listens on

@@ -94,6 +94,10 @@ func (d *Daemon) drain(wait func(context.Context)) {
 	wait(ctx)
 }
 
+// Holder is who holds the daemon at this moment, and what is closed when that is over;
+// nil: nobody does.
+func (d *Daemon) Holder() (lease.Boot, <-chan struct{}) { return d.lease.Holder() }
+
 // HeldBy lets the daemon live by another holder from now on, and returns when that
 // one is gone or replaced.
 func (d *Daemon) HeldBy(c *lease.Carrier) error {

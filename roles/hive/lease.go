@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -24,6 +25,11 @@ func (h *hive) hold(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if boot.Mode == core.Persistent {
+		if err := h.vacant(c.Request().Context(), boot); err != nil {
+			return err
+		}
+	}
 	if err := h.nursery.hold(id, boot); err != nil {
 		return err
 	}
@@ -41,6 +47,26 @@ func (h *hive) hold(c echo.Context) error {
 	}
 	h.lent(id, carrier)
 	return nil
+}
+
+// handing is how long a queen who has ended may take to be seen so.
+const handing = time.Second
+
+// vacant returns when no other persistent queen than that of boot holds the hive. Hers
+// is one with her instance, or with her URL: that other one must be gone.
+func (h *hive) vacant(ctx context.Context, boot lease.Boot) error {
+	other, gone := h.d.Holder()
+	if gone == nil || other.Mode != core.Persistent || other.Instance == boot.Instance || other.QueenURL == boot.QueenURL {
+		return nil
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(handing):
+		return &core.Fault{Kind: core.Invalid, What: "another queen holds this hive"}
+	}
 }
 
 // lent waits for the end of an ephemeral queen's lease, and ends what was hers.

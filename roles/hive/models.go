@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -146,7 +147,7 @@ func (h *hive) importModel(c echo.Context) error {
 }
 
 func (h *hive) removeModel(c echo.Context) error {
-	ref, err := core.ParseModelRef(c.Param("ref"))
+	ref, err := refOf(c)
 	if err != nil {
 		return err
 	}
@@ -162,9 +163,22 @@ func (h *hive) removeModel(c echo.Context) error {
 	return c.NoContent(http.StatusNoContent)
 }
 
+// refOf is the model of a request's path. The router leaves a path with slashes in its
+// parts escaped as it came.
+func refOf(c echo.Context) (core.ModelRef, error) {
+	ref := c.Param("ref")
+	if c.Request().URL.RawPath != "" {
+		var err error
+		if ref, err = url.PathUnescape(ref); err != nil {
+			return "", &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %.80q in the path: %v", c.Param("ref"), err)}
+		}
+	}
+	return core.ParseModelRef(ref)
+}
+
 // modelNeeds is GET /v1/models/{ref}/needs?context=&slots=.
 func (h *hive) modelNeeds(c echo.Context) error {
-	ref, err := core.ParseModelRef(c.Param("ref"))
+	ref, err := refOf(c)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"rbee/core"
 	"rbee/core/api"
@@ -55,7 +56,22 @@ func (f *fleet) Ensure(ctx context.Context, name core.NodeName, say narrator) (*
 		f.end(l) //nolint:contextcheck // an end has its own time
 		return nil, err
 	}
+	f.hear(ctx, l)
 	return l, nil
+}
+
+// hear waits until a hive that ran before has said what it has, or else its workers
+// would be started a second time.
+func (f *fleet) hear(ctx context.Context, l *link) {
+	if l.joined == nil || f.q.d.Mode != core.Persistent {
+		return
+	}
+	select {
+	case <-l.joined:
+	case <-l.gone:
+	case <-ctx.Done():
+	case <-time.After(glance):
+	}
 }
 
 var errEnding = &core.Fault{Kind: core.ShuttingDown, What: "the queen is ending"}

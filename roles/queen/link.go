@@ -25,11 +25,16 @@ type link struct {
 	pid   int    // of our child; 0: the hive is none
 	lease string // under which workers are spawned; empty: the hive itself lives by us
 
-	gone  <-chan struct{}                      // closed when the hive is
+	gone   <-chan struct{} // closed when the hive is
+	silent func() bool     // tells whether that is for want of a sign of life from its node; nil: no network lies between
+
 	end   func(context.Context, *api.Ended)    // ends it in order and says what that took
 	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
 	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
 	held  *holds
+
+	joined    <-chan struct{} // of a hive that ran before: closed when it has said what it has
+	hasJoined func()
 }
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)

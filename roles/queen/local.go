@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"rbee/core"
@@ -20,12 +22,7 @@ import (
 // is known by its file, or at the usual port by the socket's owner: a stranger must
 // not be lent a token.
 func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
-	port := hivePort
-	up, ours := beacon.Find(f.q.d.Settings.Paths.State, "hive")
-	if ours {
-		port = up.Port
-	}
-	if ours || secure.Ours(port) {
+	for _, port := range f.portsHere() {
 		l, err := f.borrow(ctx, name, port, f.here(), nil)
 		if err == nil {
 			say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on port %d", port))
@@ -36,6 +33,17 @@ func (f *fleet) local(ctx context.Context, name core.NodeName, say narrator) (*l
 		}
 	}
 	return f.startLocal(ctx, name, say)
+}
+
+// portsHere are where hives of this user may listen: the file tells of the last one.
+func (f *fleet) portsHere() (ports []int) {
+	if up, ok := beacon.Find(f.q.d.Settings.Paths.State, "hive"); ok {
+		ports = append(ports, up.Port)
+	}
+	if !slices.Contains(ports, hivePort) && secure.Ours(hivePort) {
+		ports = append(ports, hivePort)
+	}
+	return ports
 }
 
 func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator) (*link, error) {
@@ -105,6 +113,8 @@ func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenU
 	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.operator, DialContext: dial})
 	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: secure.RandomID(), held: &holds{}}
 	l.held.add(c.Close)
+	joined := make(chan struct{})
+	l.joined, l.hasJoined = joined, sync.OnceFunc(func() { close(joined) })
 	probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var err error
@@ -163,7 +173,9 @@ func (f *fleet) hold(ctx context.Context, l *link, boot lease.Boot) error { //no
 		select {
 		case <-l.gone: // the hive has ended our workers
 		case <-ctx.Done():
-			e.Left, e.Error = e.Workers, "the hive does not say that our workers have ended"
+			if e.Left, e.Error = e.Workers, "the hive does not say that our workers have ended"; f.q.d.Mode == core.Persistent {
+				e.Left++ // itself
+			}
 		}
 	}
 	return nil

@@ -19,7 +19,42 @@ import (
 // resolve checks the model of a task and returns its reference in full. A file
 // must be there, and have been imported or lie in a model directory: a caller of
 // the API cannot make us read any other.
-func (q *queen) resolve(model core.ModelRef) (core.ModelRef, error) {
+func (q *queen) resolve(ctx context.Context, model core.ModelRef) (core.ModelRef, error) {
+	ref, err := q.lookUp(model)
+	if errors.Is(err, errNotImported) && q.recall(ctx) {
+		return q.lookUp(model)
+	}
+	return ref, err
+}
+
+var errNotImported = errors.New("queen: not imported")
+
+// recall takes in what was imported before a restart: the hive of this machine has it
+// in its catalog.
+func (q *queen) recall(ctx context.Context) bool {
+	if q.d.Mode != core.Persistent {
+		return false
+	}
+	ctx, done, err := q.tasks.call(ctx)
+	if err != nil {
+		return false
+	}
+	defer done()
+	l, err := q.fleet.Ensure(ctx, core.Localhost, func(api.Event) {})
+	if err != nil {
+		return false
+	}
+	list, err := l.hive.Models(ctx)
+	for _, m := range list.Models {
+		if path, ok := m.Ref.Path(); ok {
+			q.files.add(path)
+		}
+	}
+	return err == nil
+}
+
+// lookUp is resolve by what is known here.
+func (q *queen) lookUp(model core.ModelRef) (core.ModelRef, error) {
 	ref, err := core.ParseModelRef(string(model))
 	if err != nil {
 		return "", err
@@ -31,7 +66,7 @@ func (q *queen) resolve(model core.ModelRef) (core.ModelRef, error) {
 	if !q.files.has(path) && !ref.In(q.dirs) {
 		return "", &core.Fault{
 			Kind: core.Invalid, What: fmt.Sprintf("model file %s was not imported", path),
-			Try: "rbee model import " + path,
+			Try: "rbee model import " + path, Cause: errNotImported,
 		}
 	}
 	_, err = stat(path)

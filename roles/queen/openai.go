@@ -175,11 +175,12 @@ func (q *queen) modelIDs(ctx context.Context) []openai.Model {
 	out := []openai.Model{{ID: string(core.Embedded), Object: "model", OwnedBy: "rbee"}}
 	seen := map[core.ModelRef]bool{core.Embedded: true}
 	add := func(ref core.ModelRef) {
-		if _, err := q.resolve(ref); err == nil && !seen[ref] {
+		if _, err := q.lookUp(ref); err == nil && !seen[ref] {
 			seen[ref] = true
 			out = append(out, openai.Model{ID: string(ref), Object: "model", OwnedBy: "local"})
 		}
 	}
+	q.recall(ctx)
 	for _, path := range q.files.list() {
 		add(core.ModelRef("file:" + path))
 	}

@@ -201,7 +201,7 @@ func (q *queen) where(c echo.Context) error {
 		n, _ := strconv.Atoi(c.QueryParam(name)) // 0 is the default
 		return max(n, 0)
 	}
-	model, err := q.resolve(core.ModelRef(c.QueryParam("model")))
+	model, err := q.resolve(c.Request().Context(), core.ModelRef(c.QueryParam("model")))
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,8 @@ type provision struct {
 
 // Ensure returns a ready worker of the node that has exactly the shape: one that
 // is there, one that somebody else has loaded just now, or a new one. A hive that
-// is found to have gone is brought up again, once.
+// is found to have gone is brought up again, once; a node that says nothing any more
+// is not called again.
 func (p *pool) Ensure(ctx context.Context, w want, say narrator) (seat, error) {
 	for again := false; ; again = true {
 		l, err := p.q.fleet.Ensure(ctx, w.node, say)
@@ -66,7 +67,7 @@ func (p *pool) Ensure(ctx context.Context, w want, say narrator) (seat, error) {
 		if err == nil {
 			return p.await(ctx, l, found, say)
 		}
-		if again || !errors.Is(err, core.NodeUnreachable) || !gone(ctx, l) {
+		if again || !errors.Is(err, core.NodeUnreachable) || !gone(ctx, l) || l.silent != nil && l.silent() {
 			return seat{}, err
 		}
 	}
@@ -115,14 +116,17 @@ func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (regist
 	return begun, nil
 }
 
-// await follows a worker's load until it has called back.
+// await follows a worker's load until it has called back. Whoever does not wait any
+// more leaves the load to others.
 func (p *pool) await(ctx context.Context, l *link, w registry.Worker, say narrator) (seat, error) {
 	if now, ok := p.known.Find(w.ID); ok && now.Ready {
 		return seat{Worker: now, link: l}, nil
 	}
 	began := time.Now()
 	if err := p.loaded(ctx, l, w, say); err != nil {
-		p.known.Remove(w.ID)
+		if ctx.Err() == nil {
+			p.known.Remove(w.ID)
+		}
 		return seat{}, err
 	}
 	s := seat{Worker: w, link: l, load: time.Since(began)}

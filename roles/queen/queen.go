@@ -59,21 +59,22 @@ func daemonFlags() []cli.Flag {
 
 // A queen is the daemon.
 type queen struct {
-	d        *cmdline.Daemon
-	port     int
-	token    string // of workers, and of hives that we start
-	dirs     []string
-	slots    int // of a worker
-	fleet    fleet
-	pool     pool
-	hives    registry.Hives // as they report themselves
-	sizes    sizes
-	tasks    tasks
-	files    imported
-	hashes   hashes
-	queue    queue
-	report   io.Writer   // where an ephemeral queen says what she ended
-	farewell *lease.Kept // the same, for who has asked for the end
+	d         *cmdline.Daemon
+	port      int
+	token     string // of workers, and of hives that we start
+	dirs      []string
+	slots     int // of a worker
+	fleet     fleet
+	pool      pool
+	hives     registry.Hives // as they report themselves
+	sizes     sizes
+	tasks     tasks
+	files     imported
+	hashes    hashes
+	queue     queue
+	report    io.Writer   // where an ephemeral queen says what she ended
+	farewell  *lease.Kept // the same, for who has asked for the end
+	farewells sync.Once
 
 	operator string   // the token of this user's own daemons; empty: none
 	hiveArgs []string // of hives that we start
@@ -118,10 +119,11 @@ func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 	defer same.Close()
 	err = d.Serve(ln, q.routes(), cmdline.Phases{Drain: q.tasks.drain, End: q.end})
 	d.Log.Info("queen ended", "cause", fmt.Sprint(context.Cause(d.Ctx)))
-	if q.restarting() {
+	if d.HandsOver() {
 		d.LogTo.Flush(200 * time.Millisecond)
 		return q.takeOver(same)
 	}
+	q.endHives() // if a signal came when they had been spared
 	return err
 }
 
@@ -178,12 +180,19 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 func (q *queen) end(context.Context) {
 	q.tasks.endAll(errEnding)
 	q.fleet.keepers.Wait()
-	if q.restarting() {
+	if q.d.HandsOver() {
 		return // hives and workers stay
 	}
+	q.endHives()
+}
+
+// endHives ends those that there are, all at once, and says so, once.
+func (q *queen) endHives() { q.farewells.Do(q.sayFarewell) }
+
+func (q *queen) sayFarewell() {
 	say := json.NewEncoder(io.MultiWriter(q.farewell, q.report))
 	var one sync.Mutex
-	q.fleet.endAll(func(e api.Ended) { //nolint:contextcheck // an end has its own time
+	q.fleet.endAll(func(e api.Ended) {
 		one.Lock()
 		defer one.Unlock()
 		_ = say.Encode(e) // the keeper may be gone

@@ -32,6 +32,9 @@ func (q *queen) joinHive(c echo.Context) error {
 	h := registry.Hive{ID: r.ID, Node: r.Node, Version: r.Version}
 	q.take(l, &h, r)
 	q.hives.Join(h)
+	if l.hasJoined != nil {
+		l.hasJoined()
+	}
 	q.d.Log.Info("hive joined", "node", string(r.Node), "hive", r.ID, "workers", len(r.Workers))
 	return c.JSON(http.StatusOK, q.joined(r.ID))
 }
@@ -88,7 +91,8 @@ func (q *queen) take(l *link, h *registry.Hive, r api.Report) {
 // readyOf are the workers of a report that can be given work.
 func readyOf(node core.NodeName, list []api.Worker) (ready []registry.Worker) {
 	for _, v := range list {
-		if v.State != api.Idle && v.State != api.Busy {
+		_, err := portOf(v.URL)
+		if v.State != api.Idle && v.State != api.Busy || err != nil || core.CheckID("worker_id", string(v.ID)) != nil {
 			continue
 		}
 		ready = append(ready, registry.Worker{

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,13 +34,34 @@ func (q *queen) restart(c echo.Context) error {
 	if q.d.Mode != core.Persistent {
 		return &core.Fault{Kind: core.Unsupported, What: "only a persistent queen restarts"}
 	}
+	if err := runs(c.Request().Context()); err != nil {
+		return err
+	}
 	serve.Accepted(c)
 	q.d.End(cmdline.ErrHandover)
 	return nil
 }
 
-// restarting tells whether the end is a handover.
-func (q *queen) restarting() bool { return errors.Is(context.Cause(q.d.Ctx), cmdline.ErrHandover) }
+// runs sees that the program's file can be executed as it is now: who has become
+// another program cannot come back.
+func runs(ctx context.Context) error {
+	exe, err := os.Executable()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		try := exec.CommandContext(ctx, exe)
+		try.Args = []string{"rbee", "version"}
+		err = try.Run()
+	}
+	if err == nil {
+		return nil
+	}
+	why := err
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		why = at.Err // without the path
+	}
+	return &core.Fault{Kind: core.Unsupported, What: fmt.Sprintf("the program's file does not run: %v", why), Try: "put a whole one in its place", Cause: err}
+}
 
 // takeOver executes the program's file in this process, with the listener. It
 // returns only if that fails.

@@ -79,7 +79,7 @@ func (q *queen) postTask(c echo.Context) error {
 // status: the model, a full queue, the queen's end.
 func (q *queen) begin(c echo.Context, r api.TaskRequest) (*task, error) {
 	var err error
-	if r.Model, err = q.resolve(r.Model); err != nil {
+	if r.Model, err = q.resolve(c.Request().Context(), r.Model); err != nil {
 		return nil, err
 	}
 	trace, err := traceOf(c)
@@ -305,7 +305,7 @@ func (q *queen) loadWorker(c echo.Context) error {
 	if err := spawn.Validate(); err != nil {
 		return err
 	}
-	model, err := q.resolve(r.Model)
+	model, err := q.resolve(c.Request().Context(), r.Model)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 		t.held.drop()
 		return nil, err
 	}
+	l.silent = t.conn.Silent
 	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
 	return l, nil
 }

@@ -18,20 +18,23 @@ import (
 const settling = 200 * time.Millisecond
 
 // spawn starts a worker. Where there is no room, workers that nobody uses are ended
-// for it, those first that were not used for longest.
+// for it, those first that were not used for longest. A refusal that cannot be helped
+// must come twice: whoever had the memory may have gone after the first.
 func (p *pool) spawn(ctx context.Context, l *link, w want, say narrator) (api.Spawned, error) {
 	r := api.SpawnRequest{
 		ModelRef: w.Model, Backend: w.Backend, Device: w.Device, ContextLength: w.ContextLength, Threads: w.Threads,
 		Slots: cmp.Or(w.slots, p.q.slots), LeaseID: l.lease,
 	}
-	for {
+	for sure := false; ; {
 		s, err := l.hive.Spawn(ctx, r)
 		if !errors.Is(err, core.InsufficientMemory) {
 			return s, err
 		}
-		if err := p.makeRoom(ctx, l, err, say); err != nil {
+		err = p.makeRoom(ctx, l, err, say)
+		if err != nil && (sure || !errors.Is(err, core.InsufficientMemory)) {
 			return s, err
 		}
+		sure = err != nil
 	}
 }
 
@@ -53,12 +56,8 @@ func (p *pool) makeRoom(ctx context.Context, l *link, refused error, say narrato
 			return &core.Fault{Kind: core.AllSlotsBusy, What: fmt.Sprintf("%v; what is loaded on %s is in use", refused, l.node)}
 		}
 		for _, v := range idle {
-			err := l.hive.RetireWorker(ctx, v.ID, settling)
-			if errors.Is(err, core.WorkerBusy) {
-				continue
-			}
-			if err != nil {
-				return err
+			if l.hive.RetireWorker(ctx, v.ID, settling) != nil {
+				continue // it is in use, or its end has begun
 			}
 			p.known.Remove(v.ID)
 			say.that(api.Cleanup, fmt.Sprintf("%s on %s made room", v.ModelRef, l.node))
@@ -73,16 +72,21 @@ func (p *pool) makeRoom(ctx context.Context, l *link, refused error, say narrato
 }
 
 // occupants are the workers of the hive that are ours: those that nobody uses, the
-// longest unused first, and those in use.
+// longest unused first, and those in use. Whose memory is about to change counts as
+// in use, whoever has it: one that ends, or was started a moment ago and is not known
+// here yet.
 func (p *pool) occupants(l *link, list []api.Worker) (idle, busy []api.Worker) {
 	for _, v := range list {
-		if known, ok := p.known.Find(v.ID); !ok || known.Hive != l.id {
-			continue
-		}
+		known, ok := p.known.Find(v.ID)
+		ours, early := ok && known.Hive == l.id, ok && known.Hive == ""
 		switch v.State {
-		case api.Idle:
-			idle = append(idle, v)
-		case api.Busy, api.Loading:
+		case api.Idle, api.Busy:
+			if ours && v.State == api.Idle {
+				idle = append(idle, v)
+			} else if ours || early {
+				busy = append(busy, v)
+			}
+		case api.Loading, api.Stopping:
 			busy = append(busy, v)
 		}
 	}
