@@ -3,6 +3,7 @@ package inference
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -61,14 +62,22 @@ func ask(ctx context.Context, e *Engine, r Request) (s said, err error) {
 	return s, nil
 }
 
+// helped is a question to the embedded model with the help that it words.
+func helped() []json.RawMessage {
+	return []json.RawMessage{
+		json.RawMessage(`{"role":"system","content":"Help of rbee:\n- ` + "`rbee node add hydra` adds a machine to your pool. `ssh hydra` must work from here." + `"}`),
+		json.RawMessage(`{"role":"user","content":"how do I add a machine?"}`),
+	}
+}
+
 // The program answers a question about itself.
 func TestEmbeddedAnswers(t *testing.T) {
 	e := start(t, Embedded, Options{Threads: 2})
-	got, err := ask(t.Context(), e, Request{Prompt: "how do I add a machine?", MaxTokens: 80})
+	got, err := ask(t.Context(), e, Request{Messages: helped(), MaxTokens: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(got.text, "rbee node add") || got.result.Reason != EndOfText {
+	if !strings.Contains(got.text, "`rbee node add hydra`") || got.result.Reason != EndOfText {
 		t.Errorf("got %q, %+v; want it to name rbee node add", got.text, got.result)
 	}
 	if got.result.AnswerTokens != len(got.ids) || got.result.PromptTokens == 0 || got.result.Decode <= 0 {
@@ -110,19 +119,19 @@ func TestSameSeedInCompany(t *testing.T) {
 
 func TestStops(t *testing.T) {
 	e := start(t, Embedded, Options{Threads: 1})
-	whole, err := ask(t.Context(), e, Request{Prompt: "how do I add a machine?", MaxTokens: 40})
+	whole, err := ask(t.Context(), e, Request{Messages: helped(), MaxTokens: 40})
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := strings.Index(whole.text, "node")
 	for _, stop := range []string{"node", "e", "ode a", " node add"} {
-		got, err := ask(t.Context(), e, Request{Prompt: "how do I add a machine?", MaxTokens: 40, Stop: []string{"never said", stop}})
+		got, err := ask(t.Context(), e, Request{Messages: helped(), MaxTokens: 40, Stop: []string{"never said", stop}})
 		want, _, found := strings.Cut(whole.text, stop)
 		if err != nil || at < 0 || !found || got.text != want || got.result.Reason != StopText || got.result.Stop != stop {
 			t.Errorf("stop %q: got %q, %+v, %v; want %q", stop, got.text, got.result, err, want)
 		}
 	}
-	got, err := ask(t.Context(), e, Request{Prompt: "how do I add a machine?", MaxTokens: 5, Stop: []string{whole.text + "!"}})
+	got, err := ask(t.Context(), e, Request{Messages: helped(), MaxTokens: 5, Stop: []string{whole.text + "!"}})
 	if err != nil || got.result.Reason != MaxTokens || len(got.ids) != 5 || !strings.HasPrefix(whole.text, got.text) || got.text == "" {
 		t.Errorf("what was held back was lost: %q, %+v, %v", got.text, got.result, err)
 	}

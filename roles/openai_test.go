@@ -21,8 +21,11 @@ func openAI(url string, more ...option.RequestOption) openai.Client {
 // chat is a short request at temperature 0.
 func chat(model string) openai.ChatCompletionNewParams {
 	return openai.ChatCompletionNewParams{
-		Model:       model,
-		Messages:    []openai.ChatCompletionMessageParamUnion{openai.UserMessage("how do I add a machine?")},
+		Model: model,
+		Messages: []openai.ChatCompletionMessageParamUnion{
+			openai.SystemMessage("Help of rbee:\n- `rbee node add hydra` adds a machine to your pool. `ssh hydra` must work from here. `rbee node check hydra` then tests it."),
+			openai.UserMessage("how do I add a machine?"),
+		},
 		Temperature: openai.Float(0), MaxTokens: openai.Int(24),
 	}
 }
@@ -36,7 +39,7 @@ func TestOpenAIChat(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := whole.Choices[0].Message.Content
-	if !strings.HasPrefix(text, "Run `rbee node add NAME`") || whole.Choices[0].FinishReason != "length" || whole.Choices[0].Message.Role != "assistant" {
+	if !strings.HasPrefix(text, "Run `rbee node add hydra`") || whole.Choices[0].FinishReason != "length" || whole.Choices[0].Message.Role != "assistant" {
 		t.Errorf("the answer: %+v", whole.Choices)
 	}
 	if u := whole.Usage; u.CompletionTokens != 24 || u.PromptTokens == 0 || u.TotalTokens != u.PromptTokens+24 {

@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -56,7 +53,7 @@ func play(ctx context.Context, argv []string, std Stdio) error {
 	for _, c := range app.Commands {
 		prepare(c)
 	}
-	args, err := cmdline.Order(spellOut(argv)[1:], app.Commands)
+	args, err := cmdline.Order(cmdline.SpellOut(argv)[1:], app.Commands)
 	if err != nil {
 		return err
 	}
@@ -100,30 +97,4 @@ func report(w io.Writer, err error) {
 	if f.Try != "" {
 		_, _ = fmt.Fprintln(w, "Try:", f.Try)
 	}
-}
-
-// byName says which role each name of the executable plays.
-var byName = map[string]string{
-	"rbee-keeper":     "keeper",
-	"queen-rbee":      "queen",
-	"rbee-queen":      "queen",
-	"rbee-hive":       "hive",
-	"llm-worker-rbee": "worker",
-	"rbee-worker":     "worker",
-}
-
-// spellOut turns the busybox form into the subcommand form, so that there is
-// one dispatcher: "rbee-hive daemon" becomes "rbee hive daemon". Under any other
-// name, such as "rbee-linux-amd64", the role is the first argument.
-func spellOut(argv []string) []string {
-	name := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
-	args := slices.Clone(argv[1:])
-	if len(args) > 0 && (args[0] == "--version" || args[0] == "-v") {
-		args[0] = "version"
-		return append([]string{"rbee"}, args...)
-	}
-	if role, ok := byName[name]; ok {
-		return append([]string{"rbee", role}, args...)
-	}
-	return append([]string{"rbee"}, args...)
 }

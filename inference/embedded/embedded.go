@@ -1,6 +1,6 @@
-// Package embedded holds the model that is inside the program: 2.8 million
-// weights of the llama architecture in Q8_0 that know something about rbee. How it
-// was made stands in train/README.md.
+// Package embedded holds the model that is inside the program: 2 million weights
+// of the llama architecture in Q8_0 that word the help of rbee, which roles/keeper/guide
+// puts before a question. How it was made stands in train/README.md.
 package embedded
 
 import _ "embed"

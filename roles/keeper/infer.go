@@ -22,12 +22,14 @@ import (
 	"rbee/core/lease"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
+	"rbee/roles/keeper/guide"
 )
 
 func inferCommand() *cli.Command {
 	return &cli.Command{
 		Name: "infer", Usage: "one answer, streamed to stdout", ArgsUsage: "[PROMPT…]",
-		Description: "The prompt is --prompt, or the arguments, or stdin. Without --model the model inside the program answers.\n" +
+		Description: "The prompt is --prompt, or the arguments, or stdin. Without --model the guide inside the program answers,\n" +
+			"which knows how to use rbee and nothing else. " +
 			"Without a queen that runs, one is started, and everything that was started ends with the answer.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "node", Usage: "the machine: localhost, or a `NAME` of ~/.ssh/config"},
@@ -35,7 +37,7 @@ func inferCommand() *cli.Command {
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT`"},
 			&cli.StringFlag{Name: "system", Usage: "`TEXT` that says how to answer"},
 			&cli.IntFlag{Name: "max-tokens", Aliases: []string{"n"}, Usage: "of the answer; without it, to the end of the context"},
-			&cli.Float64Flag{Name: "temperature", Usage: "0 to 2; 0: always the likeliest token (default: 0.7)"},
+			&cli.Float64Flag{Name: "temperature", Usage: "0 to 2; 0: always the likeliest token (default: 0.7, the guide: 0)"},
 			&cli.Float64Flag{Name: "top-p"}, &cli.IntFlag{Name: "top-k"}, &cli.Float64Flag{Name: "min-p"},
 			&cli.Float64Flag{Name: "repeat-penalty"},
 			&cli.Uint64Flag{Name: "seed", Usage: "the same seed gives the same text"},
@@ -128,9 +130,12 @@ func request(c *cli.Context) (api.TaskRequest, error) {
 	if r.ChatTemplateKwargs, err = thinking(c); err != nil {
 		return r, err
 	}
-	if system != "" {
+	switch {
+	case system == "" && !r.Raw && (r.Model == "" || r.Model == core.Embedded):
+		guided(c, &r, prompt)
+	case system != "":
 		r.Messages = append(r.Messages, api.TextMessage("system", system), api.TextMessage("user", prompt))
-	} else {
+	default:
 		r.Prompt = &prompt
 	}
 	if path, ok, err := modelPath(c.String("model")); err != nil || ok {
@@ -138,6 +143,16 @@ func request(c *cli.Context) (api.TaskRequest, error) {
 		return r, errors.Join(err, r.Validate())
 	}
 	return r, r.Validate()
+}
+
+// guided puts the help that fits the question before it: the model inside the
+// program words its answers from that. It is not left to chance which words.
+func guided(c *cli.Context, r *api.TaskRequest, question string) {
+	help := guide.New(guide.Built(c.App.Commands)).Help(question)
+	r.Messages = append(r.Messages, api.TextMessage("system", help), api.TextMessage("user", question))
+	if r.Temperature == nil {
+		r.Temperature = new(float64)
+	}
 }
 
 // thinking makes an argument of the chat template of --think.
