@@ -98,7 +98,7 @@ func (g *Guide) line(t *Topic, names naming, whole bool) string {
 // Missing returns the commands in the help that this program does not have, or
 // not with these flags.
 func (g *Guide) Missing() []string {
-	sample := naming{by: map[string]string{"NODE": "node", "MODEL": "model", "FILE": "file", "WORKER": "id", "NUMBER": "1"}}
+	sample := naming{by: map[string]string{"NODE": "node", "MODEL": "model", "FILE": "file", "WORKER": "id", "NUMBER": "1", "ADDRESS": "127.0.0.1:8080"}}
 	var out []string
 	for _, t := range g.finder.topics {
 		for _, do := range []string{sample.fill(t.Do, false), sample.fill(t.Do, true)} {

@@ -7,7 +7,7 @@ import (
 
 // The slots of a help text, and what stands there when the question has no name
 // for one.
-var slots = map[string]string{"NODE": "NAME", "MODEL": "MODEL", "FILE": "FILE", "WORKER": "ID", "NUMBER": "NUMBER"}
+var slots = map[string]string{"NODE": "NAME", "MODEL": "MODEL", "FILE": "FILE", "WORKER": "ID", "NUMBER": "NUMBER", "ADDRESS": "ADDRESS"}
 
 // A naming is what a question names: by slot, the name. A name that may be a
 // node or a model is the node, and loose.
@@ -20,12 +20,13 @@ type naming struct {
 const marks = "\"'`´’‘“”,;!?()[]<>:"
 
 var (
-	namePattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
-	filePattern   = regexp.MustCompile(`(?i)^[~./\w-].*\.gguf$|^(~|\.{1,2})?/[\w-][^/]*/[^ ]*[\w-]$`)
-	modelPattern  = regexp.MustCompile(`^hf:\S+$|^[A-Za-z][\w.-]*:[\w.-]*[A-Za-z][\w.-]*$|^[A-Za-z][\w-]*/[\w.-]*[\d-][\w.-]*(:[\w.-]+)?$|^[\w.-]+/[\w.-]+:[\w.-]+$`)
-	familyPattern = regexp.MustCompile(`(?i)^(tinyllama|llama|qwen|gemma|mistral|mixtral|phi|smollm|deepseek)([\d.-][\w.-]*)?$`)
-	workerPattern = regexp.MustCompile(`^w(orker)?-?[0-9a-f]*[0-9][0-9a-f]*$`)
-	numberPattern = regexp.MustCompile(`^\d+(\.\d+)?$`)
+	namePattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+	filePattern    = regexp.MustCompile(`(?i)^[~./\w-].*\.gguf$|^(~|\.{1,2})?/[\w-][^/]*/[^ ]*[\w-]$`)
+	modelPattern   = regexp.MustCompile(`^hf:\S+$|^[A-Za-z][\w.-]*:[\w.-]*[A-Za-z][\w.-]*$|^[A-Za-z][\w-]*/[\w.-]*[\d-][\w.-]*(:[\w.-]+)?$|^[\w.-]+/[\w.-]+:[\w.-]+$`)
+	familyPattern  = regexp.MustCompile(`(?i)^(tinyllama|llama|qwen|gemma|mistral|mixtral|phi|smollm|deepseek)([\d.-][\w.-]*)?$`)
+	workerPattern  = regexp.MustCompile(`^w(orker)?-?[0-9a-f]*[0-9][0-9a-f]*$`)
+	addressPattern = regexp.MustCompile(`^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]|localhost)?:\d{2,5}$`)
+	numberPattern  = regexp.MustCompile(`^\d+(\.\d+)?$`)
 )
 
 // Words before a name, and behind one.
@@ -94,6 +95,8 @@ func (v *vocabulary) kind(words []string, i int) (kind string, loose bool) {
 	switch {
 	case w == "" || noName[low] || strings.HasPrefix(low, "http"):
 		return "", false
+	case addressPattern.MatchString(w):
+		return "ADDRESS", false
 	case modelPattern.MatchString(w) || familyPattern.MatchString(w):
 		return "MODEL", false
 	case filePattern.MatchString(w) && !strings.Contains(w, "/."):
@@ -115,7 +118,7 @@ func (v *vocabulary) kind(words []string, i int) (kind string, loose bool) {
 		return "", false // a word of other things
 	}
 	odd := strings.ContainsAny(w, "0123456789_") && !v.ours[stem(low)]
-	if !odd && v.ordinary(low, near(i-1)) || (nouns[near(i-1)] || near(i-1) == "model") && owners[near(i-2)] {
+	if !odd && v.ordinary(low, near(i-1)) || !odd && (nouns[near(i-1)] || near(i-1) == "model") && owners[near(i-2)] {
 		return "", false // my laptop breaks: the verb is no name
 	}
 	return place(near(i-2), near(i-1), near(i+1), odd, strings.Contains(w, "-"), i == 0)
@@ -151,7 +154,7 @@ func place(twoBefore, before, behind string, odd, hyphened, first bool) (kind st
 }
 
 var (
-	slotPattern     = regexp.MustCompile(`\b(NODE|MODEL|FILE|WORKER|NUMBER)\b(=[\w.]+)?`)
+	slotPattern     = regexp.MustCompile(`\b(NODE|MODEL|FILE|WORKER|NUMBER|ADDRESS)\b(=[\w.:]+)?`)
 	optionalPattern = regexp.MustCompile(` \[([^]]*)\]`)
 )
 

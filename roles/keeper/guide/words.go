@@ -127,6 +127,9 @@ func (v *vocabulary) nearest(w string, alike float64) string {
 	if len(w) < 5 || slots[w] != "" {
 		return w
 	}
+	if k := v.mistyped(w); k != "" {
+		return k
+	}
 	own, shared := trigrams(w), map[string]int{}
 	for _, g := range own {
 		for _, k := range v.grams[g] {
@@ -140,6 +143,40 @@ func (v *vocabulary) nearest(w string, alike float64) string {
 		}
 	}
 	return best
+}
+
+// mistyped returns the known word that a word is with two neighbours changed over,
+// a letter too many or too few, or another one; "" when there is none.
+func (v *vocabulary) mistyped(w string) string {
+	best := ""
+	for k := range v.known {
+		if oneSlip(w, k) && (best == "" || k < best) {
+			best = k
+		}
+	}
+	return best
+}
+
+// oneSlip tells whether two words are one slip of the hand apart.
+func oneSlip(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	x, y := a[i:], b[i:]
+	switch {
+	case len(a) < len(b):
+		return x == y[1:]
+	case len(x) < 2:
+		return true
+	}
+	return x[1:] == y[1:] || x[0] == y[1] && x[1] == y[0] && x[2:] == y[2:]
 }
 
 func trigrams(w string) []string {
