@@ -128,7 +128,7 @@ func (r *result) judge() {
 	case "copy":
 		r.OK = true
 		for _, m := range r.Want {
-			r.OK = r.OK && strings.Contains(r.Answer, m)
+			r.OK = r.OK && (strings.Contains(r.Answer, m) || strings.Contains(roles.Replace(r.Answer), roles.Replace(m)))
 		}
 	}
 }
