@@ -274,7 +274,7 @@ func TestBadInput(t *testing.T) {
 		"hub":             {[]string{"--model", "hf:org/repo", "hi"}, 1, []string{"downloading models by name is not built yet", "Try: give the path"}},
 		"alias":           {[]string{"--model", "tinyllama", "hi"}, 1, []string{"downloading models by name is not built yet"}},
 		"cuda":            {[]string{"--backend", "cuda", "hi"}, 1, []string{`backend "cuda" is not in this build`}},
-		"unknown node":    {[]string{"--node", "no-such-node.invalid", "hi"}, 1, []string{"Error: node no-such-node.invalid does not answer", "Try: ssh no-such-node.invalid"}},
+		"unknown node":    {[]string{"--node", "no-such-node.invalid", "hi"}, 1, []string{"Error: node no-such-node.invalid", "Try: "}},
 		"node, an option": {[]string{"--node", "-oProxyCommand=x", "hi"}, 2, []string{"is not a name"}},
 		"context":         {[]string{"--ctx", "100000", "hi"}, 1, []string{"a context of 100000 tokens is not supported"}},
 		"long prompt":     {[]string{"--ctx", "32", strings.Repeat("bees ", 100)}, 1, []string{"the prompt needs a context of", "required_tokens: ", "Try: "}},

@@ -47,8 +47,8 @@ func TestRefusedAtOnce(t *testing.T) {
 	if a := q.post(nil, "X-Deadline: 1000"); a.status != 504 || a.code() != core.DeadlineExceeded {
 		t.Errorf("a deadline that has passed: %d %s", a.status, a.body)
 	}
-	if list := w.procs("rbee-hive"); len(list) != 0 {
-		t.Errorf("a hive was started for none: %v", list)
+	if list := w.procs("llm-worker-rbee"); len(list) != 0 {
+		t.Errorf("a worker was started for none: %v", list)
 	}
 }
 
@@ -70,10 +70,13 @@ func (q running) queued(ctx context.Context, model string) <-chan struct{} {
 		prompt := "a b"
 		for ev, err := range q.client.Task(ctx, api.TaskRequest{Model: core.ModelRef(model), Prompt: &prompt}) {
 			c, comment := ev.Event.(*api.Comment)
-			if tok, ok := ev.Event.(*api.Token); ok && tok.Index == 0 {
+			tok, token := ev.Event.(*api.Token)
+			if token && tok.Index == 0 {
 				close(spoke)
 			}
 			switch {
+			case token:
+				c = &api.Comment{Text: "it did not wait"}
 			case err != nil:
 				c = &api.Comment{Text: err.Error()}
 			case !comment:
@@ -99,7 +102,7 @@ func TestQueueFull(t *testing.T) {
 	for range 3 {
 		q.begin(model, 2000)
 	}
-	short := q.begin(model, 40)
+	short := q.begin(model, 400)
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	next := q.queued(ctx, model)
