@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -65,18 +64,17 @@ func (r *Hives) Join(h Hive) {
 	r.nodes[h.Node] = append(r.nodes[h.Node], h.ID)
 }
 
-// Update changes what is known of a hive that has joined. One that has not is told
-// so by core.NodeNotFound, and joins again: this queen may be another than before.
-func (r *Hives) Update(id string, change func(*Hive)) (Hive, error) {
+// Update changes what is known of a hive that has joined, and fails as Find does.
+func (r *Hives) Update(id string, change func(*Hive)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h, ok := r.by[id]
-	if !ok {
-		return h, &core.Fault{Kind: core.NodeNotFound, What: fmt.Sprintf("hive %.80s has not joined", id), Try: "POST /v2/hives/join"}
+	h, err := r.find(id)
+	if err != nil {
+		return err
 	}
 	change(&h)
 	r.by[id] = h // its id and node stay
-	return h, nil
+	return nil
 }
 
 // Leave forgets a hive.
@@ -107,6 +105,22 @@ func (r *Hives) leave(id string) {
 	}
 }
 
+// Find returns a hive that has joined; one that has not is told so by
+// core.NodeNotFound, and joins again: this queen may be another than before.
+func (r *Hives) Find(id string) (Hive, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.find(id)
+}
+
+func (r *Hives) find(id string) (Hive, error) {
+	h, ok := r.by[id]
+	if !ok {
+		return h, &core.Fault{Kind: core.NodeNotFound, What: fmt.Sprintf("hive %.80s has not joined", id), Try: "POST /v2/hives/join"}
+	}
+	return h, nil
+}
+
 // OfNode returns the hive of a node: the one that was heard last, when there are two.
 func (r *Hives) OfNode(node core.NodeName) (last Hive, ok bool) {
 	r.mu.Lock()
@@ -117,16 +131,4 @@ func (r *Hives) OfNode(node core.NodeName) (last Hive, ok bool) {
 		}
 	}
 	return last, ok
-}
-
-// List returns all hives, by node.
-func (r *Hives) List() []Hive {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := make([]Hive, 0, len(r.by))
-	for _, h := range r.by {
-		list = append(list, h)
-	}
-	slices.SortFunc(list, func(a, b Hive) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.ID, b.ID)) })
-	return list
 }

@@ -53,6 +53,14 @@ func Find(dir, name string) (api.Up, bool) {
 	return up, true
 }
 
+// Port is where the daemon of that name listens, or the usual port.
+func Port(dir, name string, usual int) int {
+	if up, ok := Find(dir, name); ok {
+		return up.Port
+	}
+	return usual
+}
+
 func path(dir, name string) string { return filepath.Join(dir, name+".json") }
 
 func read(file string) (up api.Up, ok bool) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -61,19 +62,8 @@ func TestOutput(t *testing.T) {
 // A network that takes everything and brings nothing is seen by its silence.
 func TestWatch(t *testing.T) {
 	s := sshdtest.Start(t)
-	there, cut := net.JoinHostPort(s.Node.Host, s.Node.Port), make(chan struct{})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go relay(ln, there, cut, cut)
-	n := s.Node
-	n.KeyAlias = ""
-	host, port, _ := net.SplitHostPort(ln.Addr().String())
-	n.Host, n.Port = host, port
-	n.KnownHosts = []string{relabel(t, s, there, ln.Addr().String())}
-	c := dial(t, n)
+	cut := make(chan struct{})
+	c := dial(t, through(t, s, cut, cut))
 	ctx, cancel := context.WithCancel(t.Context())
 	quiet := make(chan error, 1)
 	go func() { quiet <- c.Watch(ctx, time.Millisecond, time.Minute) }()
@@ -93,17 +83,8 @@ func TestWatch(t *testing.T) {
 // Who talks is alive, even when our question stands behind a long copy and waits.
 func TestWatchHears(t *testing.T) {
 	s := sshdtest.Start(t)
-	there, cut := net.JoinHostPort(s.Node.Host, s.Node.Port), make(chan struct{})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go relay(ln, there, cut, nil)
-	n := s.Node
-	n.Host, n.Port, _ = net.SplitHostPort(ln.Addr().String())
-	n.KnownHosts = []string{relabel(t, s, there, ln.Addr().String())}
-	c := dial(t, n)
+	cut := make(chan struct{})
+	c := dial(t, through(t, s, cut, nil))
 	p := begin(t, c, "echo up; while sleep 0.05; do echo alive >&2; done", lease.Boot{})
 	if _, err := p.FirstLine(t.Context()); err != nil {
 		t.Fatal(err)
@@ -119,38 +100,56 @@ func TestWatchHears(t *testing.T) {
 	}
 }
 
-// relay carries one connection. From the close of up on it takes the bytes that go
-// there without passing them on, from that of down on those that come back.
-func relay(ln net.Listener, there string, up, down <-chan struct{}) {
-	here, err := ln.Accept()
+// through returns the node as it is reached through a relay, which carries one
+// connection. From the close of up on it takes the bytes that go there without
+// passing them on, from that of down on those that come back; both stay open.
+func through(t *testing.T, s *sshdtest.Server, up, down <-chan struct{}) remote.Node {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return
+		t.Fatal(err)
 	}
-	far, err := net.Dial("tcp", there)
-	if err != nil {
-		here.Close()
-		return
-	}
-	half := func(dst, src net.Conn, cut <-chan struct{}) {
-		buf := make([]byte, 32<<10)
-		for {
-			n, err := src.Read(buf)
-			if err != nil {
-				dst.Close()
-				return
-			}
-			select {
-			case <-cut:
-				continue
-			default:
-			}
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return
-			}
+	there := net.JoinHostPort(s.Node.Host, s.Node.Port)
+	n := s.Node
+	n.Host, n.Port, _ = net.SplitHostPort(ln.Addr().String())
+	n.KnownHosts = []string{relabel(t, s, there, ln.Addr().String())}
+	var copies sync.WaitGroup
+	copies.Go(func() {
+		here, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", there)
+		if err != nil {
+			here.Close()
+			return
+		}
+		copies.Go(func() { half(far, here, up) })
+		half(here, far, down)
+	})
+	t.Cleanup(func() { ln.Close(); copies.Wait() })
+	return n
+}
+
+// half copies src to dst until one of them ends, and ends both; after the close of
+// cut nothing arrives.
+func half(dst, src net.Conn, cut <-chan struct{}) {
+	defer dst.Close()
+	defer src.Close()
+	for buf := make([]byte, 32<<10); ; {
+		n, err := src.Read(buf)
+		if err != nil {
+			return
+		}
+		select {
+		case <-cut:
+			continue
+		default:
+		}
+		if _, err := dst.Write(buf[:n]); err != nil {
+			return
 		}
 	}
-	go half(far, here, up)
-	half(here, far, down)
 }
 
 // relabel is the node's known_hosts under another address.

@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,9 +135,9 @@ func TestQuoting(t *testing.T) {
 
 // Over a network that was cut nothing is answered, refused or closed.
 func TestCutNetwork(t *testing.T) {
-	node, cut := through(t, sshdtest.Start(t))
-	c := dial(t, node)
-	cut()
+	cut := make(chan struct{})
+	c := dial(t, through(t, sshdtest.Start(t), cut, cut))
+	close(cut)
 	calls := map[string]func(context.Context) error{
 		"Probe": func(ctx context.Context) error { _, err := c.Probe(ctx); return err },
 		"Provide": func(ctx context.Context) error {
@@ -166,57 +163,6 @@ func TestCutNetwork(t *testing.T) {
 			}
 		})
 	}
-}
-
-// through returns the node as it is reached through a relay, and what makes the
-// relay keep everything to itself, with both connections open.
-func through(t *testing.T, s *sshdtest.Server) (remote.Node, func()) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := s.Node
-	pub, err := os.ReadFile(filepath.Join(s.Dir, "host.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	there := net.JoinHostPort(n.Host, n.Port)
-	n.Host, n.Port, _ = net.SplitHostPort(ln.Addr().String())
-	n.KnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}
-	if err := os.WriteFile(n.KnownHosts[0], fmt.Appendf(nil, "[%s]:%s %s", n.Host, n.Port, pub), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var silent atomic.Bool
-	var relay sync.WaitGroup
-	copyTo := func(dst, src net.Conn) {
-		defer dst.Close()
-		defer src.Close()
-		for b := make([]byte, 32<<10); ; {
-			k, err := src.Read(b)
-			if err != nil {
-				return
-			}
-			if !silent.Load() {
-				dst.Write(b[:k])
-			}
-		}
-	}
-	relay.Go(func() {
-		here, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		far, err := net.Dial("tcp", there)
-		if err != nil {
-			here.Close()
-			return
-		}
-		relay.Go(func() { copyTo(far, here) })
-		copyTo(here, far)
-	})
-	t.Cleanup(func() { ln.Close(); relay.Wait() })
-	return n, func() { silent.Store(true) }
 }
 
 // Kill runs our program on the node, which alone may compare the start time.

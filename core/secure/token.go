@@ -39,6 +39,14 @@ func WriteToken(name string, replace bool) error {
 	return errors.Join(err, f.Close())
 }
 
+// TokenIn is ReadToken for a setting that may be empty: then there is no token.
+func TokenIn(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	return ReadToken(name)
+}
+
 // ReadToken returns the token in a file that nobody but its owner may read.
 func ReadToken(name string) (string, error) {
 	info, err := os.Stat(name)

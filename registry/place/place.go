@@ -26,7 +26,7 @@ type Candidate struct {
 	Suspect   bool  // it has been silent for a while
 }
 
-// Choose returns the node: the one asked for, else the first in Order. Without
+// Choose returns the node: the one asked for, else the best by Compare. Without
 // candidates it is the queen's own machine.
 func Choose(r Request, known []Candidate) core.NodeName {
 	if r.Node != "" {
@@ -35,24 +35,22 @@ func Choose(r Request, known []Candidate) core.NodeName {
 	if len(known) == 0 {
 		return core.Localhost
 	}
-	return Order(known)[0].Node
+	return slices.MinFunc(known, Compare).Node
 }
 
-// Order returns the candidates, the best first: where the model is loaded with a
-// free slot, then where it is loaded, on disk, or where most memory is free. Nodes
-// that are silent, and then those where it does not fit, come last.
-func Order(known []Candidate) []Candidate {
-	return slices.SortedStableFunc(slices.Values(known), func(a, b Candidate) int {
-		return cmp.Or(
-			first(!a.TooSmall, !b.TooSmall),
-			first(!a.Suspect, !b.Suspect),
-			first(a.Loaded && a.FreeSlots > 0, b.Loaded && b.FreeSlots > 0),
-			first(a.Loaded, b.Loaded),
-			first(a.OnDisk, b.OnDisk),
-			cmp.Compare(b.FreeBytes, a.FreeBytes),
-			cmp.Compare(a.Node, b.Node),
-		)
-	})
+// Compare puts the better candidate first: where the model is loaded with a free
+// slot, then where it is loaded, on disk, or where most memory is free. Nodes that
+// are silent, and then those where it does not fit, come last.
+func Compare(a, b Candidate) int {
+	return cmp.Or(
+		first(!a.TooSmall, !b.TooSmall),
+		first(!a.Suspect, !b.Suspect),
+		first(a.Loaded && a.FreeSlots > 0, b.Loaded && b.FreeSlots > 0),
+		first(a.Loaded, b.Loaded),
+		first(a.OnDisk, b.OnDisk),
+		cmp.Compare(b.FreeBytes, a.FreeBytes),
+		cmp.Compare(a.Node, b.Node),
+	)
 }
 
 // first puts what is true before what is not.

@@ -120,13 +120,11 @@ func (d *Daemon) terms() lease.Terms {
 }
 
 func (d *Daemon) readToken(c *cli.Context) error {
-	d.Token = d.Boot.Token
-	file := cmp.Or(c.String("token-file"), d.Settings.TokenFile)
-	if d.Token != "" || file == "" {
+	if d.Token = d.Boot.Token; d.Token != "" {
 		return nil
 	}
 	var err error
-	d.Token, err = secure.ReadToken(file)
+	d.Token, err = secure.TokenIn(cmp.Or(c.String("token-file"), d.Settings.TokenFile))
 	return err
 }
 

@@ -31,7 +31,7 @@ func inferCommand() *cli.Command {
 		Description: "The prompt is --prompt, or the arguments, or stdin. Without --model the guide inside the program answers,\n" +
 			"which knows how to use rbee and nothing else. " +
 			"Without a queen that runs, one is started, and everything that was started ends with the answer.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "node", Usage: "the machine: localhost, or a `NAME` of ~/.ssh/config"},
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `FILE.gguf`, or embedded"},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT`"},
@@ -42,10 +42,6 @@ func inferCommand() *cli.Command {
 			&cli.Float64Flag{Name: "repeat-penalty"},
 			&cli.Uint64Flag{Name: "seed", Usage: "the same seed gives the same text"},
 			&cli.StringSliceFlag{Name: "stop", Usage: "`TEXT` that ends the answer; may be repeated"},
-			&cli.IntFlag{Name: "ctx", Usage: "tokens of context; 0: the model's, at most 8192"},
-			&cli.IntFlag{Name: "threads", Usage: "0: as many as there are cores"},
-			&cli.StringFlag{Name: "backend", Usage: "cpu"},
-			&cli.IntFlag{Name: "device", Usage: "number of the device"},
 			&cli.BoolFlag{Name: "raw", Usage: "the prompt as it is, without the model's chat template"},
 			&cli.StringFlag{Name: "think", Usage: "on or off: whether a model that can reasons first"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave what is started running, for the next one; rbee stop ends it"},
@@ -54,7 +50,7 @@ func inferCommand() *cli.Command {
 			acceptNewFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "for everything, such as 2m"},
 			&cli.BoolFlag{Name: "verbose", Usage: "phases with times, and the logs of what was started"},
-		},
+		}, workerFlags()...),
 		Action: infer,
 	}
 }

@@ -54,20 +54,17 @@ func nodeCommand() *cli.Command {
 	}
 }
 
-// oneName is the one argument of a command.
-func oneName(c *cli.Context, what string) (string, error) {
+// oneName is the one argument of a command, with the settings.
+func oneName(c *cli.Context, what string) (name string, settings config.Settings, err error) {
 	if c.Args().Len() != 1 {
-		return "", &core.Fault{Kind: core.Invalid, What: "want one " + what, Try: fmt.Sprintf("rbee node %s %s", c.Command.Name, c.Command.ArgsUsage)}
+		return "", settings, &core.Fault{Kind: core.Invalid, What: "want one " + what, Try: fmt.Sprintf("rbee node %s %s", c.Command.Name, c.Command.ArgsUsage)}
 	}
-	return c.Args().First(), nil
+	settings, err = cmdline.Settings()
+	return c.Args().First(), settings, err
 }
 
 func addNode(c *cli.Context) error {
-	target, err := oneName(c, "machine")
-	if err != nil {
-		return err
-	}
-	settings, err := cmdline.Settings()
+	target, settings, err := oneName(c, "machine")
 	if err != nil {
 		return err
 	}
@@ -106,11 +103,7 @@ func newNode(c *cli.Context, target string) (name string, n config.Node, err err
 }
 
 func removeNode(c *cli.Context) error {
-	name, err := oneName(c, "node")
-	if err != nil {
-		return err
-	}
-	settings, err := cmdline.Settings()
+	name, settings, err := oneName(c, "node")
 	if err != nil {
 		return err
 	}
@@ -160,11 +153,8 @@ func way(n remote.Node) string {
 
 // hivesNow says of which nodes the queen that runs has a hive.
 func hivesNow(ctx context.Context, settings config.Settings) map[core.NodeName]string {
-	token := ""
-	if settings.TokenFile != "" {
-		token, _ = secure.ReadToken(settings.TokenFile) // without one she says nothing
-	}
-	q := running(ctx, token)
+	token, _ := secure.TokenIn(settings.TokenFile) // without one she says nothing
+	q := running(ctx, settings, token)
 	if q == nil {
 		return nil
 	}

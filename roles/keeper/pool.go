@@ -17,14 +17,20 @@ import (
 
 // shapeFlags are those of commands that are about a worker for a model.
 func shapeFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		queenFlag(),
 		&cli.StringFlag{Name: "node", Usage: "the machine: localhost, or a `NAME` of the pool"},
+		&cli.IntFlag{Name: "slots", Usage: "answers at once; 0: the queen's choice"},
+	}, workerFlags()...)
+}
+
+// workerFlags say what a worker must be.
+func workerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "ctx", Usage: "tokens of context; 0: the model's, at most 8192"},
+		&cli.IntFlag{Name: "threads", Usage: "0: as many as there are cores"},
 		&cli.StringFlag{Name: "backend", Usage: "cpu"},
 		&cli.IntFlag{Name: "device", Usage: "number of the device"},
-		&cli.IntFlag{Name: "ctx", Usage: "tokens of context; 0: the model's, at most 8192"},
-		&cli.IntFlag{Name: "slots", Usage: "answers at once; 0: the queen's choice"},
-		&cli.IntFlag{Name: "threads", Usage: "0: as many as there are cores"},
 	}
 }
 

@@ -30,12 +30,9 @@ const queenPort = 8080
 // findQueen returns the queen at --queen, else one that runs persistently on this
 // machine for this user and of this version, else one of our own.
 func findQueen(ctx context.Context, c *cli.Context, settings config.Settings, s *screen) (*queen, error) {
-	token := ""
-	if settings.TokenFile != "" {
-		var err error
-		if token, err = secure.ReadToken(settings.TokenFile); err != nil {
-			return nil, err
-		}
+	token, err := secure.TokenIn(settings.TokenFile)
+	if err != nil {
+		return nil, err
 	}
 	if url := c.String("queen"); url != "" {
 		q := &queen{client: client.New(url, client.Options{Token: token})}
@@ -44,7 +41,7 @@ func findQueen(ctx context.Context, c *cli.Context, settings config.Settings, s 
 		}
 		return q, nil
 	}
-	if there := running(ctx, token); there != nil {
+	if there := running(ctx, settings, token); there != nil {
 		return &queen{client: there}, nil
 	}
 	if c.Bool("keep") {
@@ -56,13 +53,8 @@ func findQueen(ctx context.Context, c *cli.Context, settings config.Settings, s 
 // running returns the persistent queen of this user and version, nil when there is
 // none. She is known by her file, or at the usual port by the socket's owner: a
 // stranger must not be lent the token.
-func running(ctx context.Context, token string) *client.Client {
-	port := queenPort
-	if settings, err := cmdline.Settings(); err == nil {
-		if up, ok := beacon.Find(settings.Paths.State, "queen"); ok {
-			port = up.Port
-		}
-	}
+func running(ctx context.Context, settings config.Settings, token string) *client.Client {
+	port := beacon.Port(settings.Paths.State, "queen", queenPort)
 	if !secure.Ours(port) {
 		return nil
 	}

@@ -63,23 +63,18 @@ func withQueen(act func(ctx context.Context, c *cli.Context, q *client.Client) e
 
 // theQueen is the one at --queen, or the one that runs here; nil: there is none.
 func theQueen(c *cli.Context) (*client.Client, error) {
-	token, err := userToken()
+	settings, err := cmdline.Settings()
+	if err != nil {
+		return nil, err
+	}
+	token, err := secure.TokenIn(settings.TokenFile)
 	if err != nil {
 		return nil, err
 	}
 	if url := c.String("queen"); url != "" {
 		return client.New(url, client.Options{Token: token}), nil
 	}
-	return running(c.Context, token), nil
-}
-
-// userToken is that of the user's own daemons; empty: none.
-func userToken() (string, error) {
-	settings, err := cmdline.Settings()
-	if err != nil || settings.TokenFile == "" {
-		return "", err
-	}
-	return secure.ReadToken(settings.TokenFile)
+	return running(c.Context, settings, token), nil
 }
 
 func status(ctx context.Context, c *cli.Context, q *client.Client) error {

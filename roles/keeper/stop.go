@@ -114,7 +114,7 @@ func stopHive(ctx context.Context, c *cli.Context) error {
 	if !secure.Ours(up.Port) {
 		return nil
 	}
-	token, err := userToken()
+	token, err := secure.TokenIn(settings.TokenFile)
 	if err != nil {
 		return err
 	}

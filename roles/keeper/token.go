@@ -49,7 +49,7 @@ func newToken(c *cli.Context) error {
 	if _, err := fmt.Fprintln(c.App.Writer, file); err != nil {
 		return err
 	}
-	if running(c.Context, "") != nil {
+	if running(c.Context, settings, "") != nil {
 		_, _ = fmt.Fprintln(c.App.ErrWriter, "rbee: the queen that runs does not know it before she is started again")
 	}
 	return nil

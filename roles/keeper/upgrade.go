@@ -9,15 +9,10 @@ import (
 	"rbee/core"
 	"rbee/core/config"
 	"rbee/core/remote"
-	"rbee/roles/cmdline"
 )
 
 func upgradeNode(c *cli.Context) error {
-	name, err := oneName(c, "node")
-	if err != nil {
-		return err
-	}
-	settings, err := cmdline.Settings()
+	name, settings, err := oneName(c, "node")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -212,23 +213,16 @@ func (q *queen) where(c echo.Context) error {
 	w.slots = number("slots")
 	ctx := c.Request().Context()
 	list := q.survey(ctx, q.fleet.up(), w)
-	out := api.Candidates{Candidates: []api.Candidate{}}
-	var known []place.Candidate
-	for _, one := range list {
-		known = append(known, weighed(one))
-	}
-	chosen := place.Choose(place.Request{Model: model, Node: w.node}, known)
-	for _, k := range place.Order(known) {
-		for _, one := range list {
-			if one.Node != k.Node {
-				continue
-			}
-			if one.Chosen = one.Node == chosen; !one.Chosen {
-				one.Why = whyNot(one, w.node)
-			}
-			out.Candidates = append(out.Candidates, one)
+	slices.SortStableFunc(list, func(a, b api.Candidate) int { return place.Compare(weighed(a), weighed(b)) })
+	chosen := cmp.Or(w.node, list[0].Node) // there is always this machine
+	for i := range list {
+		if one := &list[i]; one.Node == chosen {
+			one.Chosen = true
+		} else {
+			one.Why = whyNot(*one, w.node)
 		}
 	}
+	out := api.Candidates{Candidates: list}
 	for _, h := range q.fleet.absent() {
 		if h.Node != core.Localhost { // which is a candidate without a hive
 			out.Candidates = append(out.Candidates, api.Candidate{Node: h.Node, Backend: w.Backend, State: h.State, Why: cmp.Or(h.Error, "it is not up")})

@@ -170,9 +170,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 		q.dirs = append(q.dirs, abs)
 	}
 	var err error
-	if file := cmp.Or(c.String("token-file"), d.Settings.TokenFile); file != "" {
-		q.operator, err = secure.ReadToken(file)
-	}
+	q.operator, err = secure.TokenIn(cmp.Or(c.String("token-file"), d.Settings.TokenFile))
 	return q, err
 }
 

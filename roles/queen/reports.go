@@ -46,7 +46,7 @@ func (q *queen) heartbeat(c echo.Context) error {
 		return err
 	}
 	id := c.Param("id")
-	known, err := q.hives.Update(id, func(*registry.Hive) {})
+	known, err := q.hives.Find(id)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (q *queen) heartbeat(c echo.Context) error {
 		q.hives.Leave(id)
 		return &core.Fault{Kind: core.NodeNotFound, What: "node " + string(known.Node) + " is not held by this queen", Try: "join again"}
 	}
-	if _, err := q.hives.Update(id, func(h *registry.Hive) { q.take(l, h, r) }); err != nil {
+	if err := q.hives.Update(id, func(h *registry.Hive) { q.take(l, h, r) }); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, q.joined(id))

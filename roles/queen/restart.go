@@ -1,6 +1,7 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,20 +128,11 @@ func restartCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			token := ""
-			if file := c.String("token-file"); file != "" {
-				settings.TokenFile = file
+			token, err := secure.TokenIn(cmp.Or(c.String("token-file"), settings.TokenFile))
+			if err != nil {
+				return err
 			}
-			if settings.TokenFile != "" {
-				if token, err = secure.ReadToken(settings.TokenFile); err != nil {
-					return err
-				}
-			}
-			port := Port
-			if up, ok := beacon.Find(settings.Paths.State, "queen"); ok {
-				port = up.Port
-			}
-			return restartThere(c, port, token, settings.Limits.Drain+settings.Limits.QueenUp)
+			return restartThere(c, beacon.Port(settings.Paths.State, "queen", Port), token, settings.Limits.Drain+settings.Limits.QueenUp)
 		},
 	}
 }
