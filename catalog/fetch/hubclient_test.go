@@ -117,6 +117,10 @@ func TestDialRefused(t *testing.T) {
 		t.Fatalf("the endpoint itself: %v", err)
 	}
 	conn.Close()
+	if conn, err = ours.Dial(t.Context(), server.Listener.Addr().String()); err != nil {
+		t.Fatalf("beside an endpoint on a private network: %v", err)
+	}
+	conn.Close()
 }
 
 // Through a proxy, which may be anywhere, the same holds.
