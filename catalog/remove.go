@@ -100,4 +100,3 @@ func (c *Catalog) delete(paths []string) {
 		}
 	}
 }
-
