@@ -219,7 +219,7 @@ func (c *Catalog) refit(ctx context.Context, m Model) (Model, error) {
 	changed, err := m.changed()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Model{}, errors.Join(notFound(m.Ref), c.forget(ctx, m))
+		return Model{}, errors.Join(notFound(m.Ref), c.gone(ctx, m))
 	case err != nil:
 		return Model{}, fmt.Errorf("catalog: model %s: %w", m.Ref, err)
 	case changed && m.Own():
