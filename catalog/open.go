@@ -120,10 +120,26 @@ func open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	db.SetMaxOpenConns(1) // one writer; the others wait here and not for a lock
 	c := &Catalog{db, o}
-	if err := errors.Join(c.check(ctx), c.migrate(ctx)); err != nil {
+	if err := errors.Join(c.check(ctx), c.migrate(ctx), c.tidy(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("catalog: %s: %w", o.File, err), db.Close())
 	}
 	return c, nil
+}
+
+// tidy writes something when a journal lies beside the file, that of a process which
+// was killed: the write removes it.
+func (c *Catalog) tidy(ctx context.Context) error {
+	if _, err := os.Stat(c.o.File + "-journal"); err != nil {
+		return nil //nolint:nilerr // there is none
+	}
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		var version int
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version))
+		return err
+	})
 }
 
 func (c *Catalog) check(ctx context.Context) error {
