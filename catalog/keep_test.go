@@ -252,7 +252,6 @@ func TestGC(t *testing.T) {
 		in(name, strings.HasPrefix(name, "m") || strings.HasPrefix(name, "n")) // others' files are old, ours are young
 	}
 	before := names(t, o.Models)
-	var first []Garbage
 	for _, dry := range []bool{true, false} {
 		found, err := c.GC(t.Context(), dry)
 		var what []string
@@ -267,7 +266,6 @@ func TestGC(t *testing.T) {
 		if dry && !slices.Equal(names(t, o.Models), before) {
 			t.Errorf("a dry run removed something: %q", names(t, o.Models))
 		}
-		first = append(first, found...)
 	}
 	if found, err := c.GC(t.Context(), false); err != nil || len(found) != 0 {
 		t.Errorf("a second time: %+v, %v", found, err)

@@ -217,4 +217,3 @@ func whole(t *testing.T, m Model) {
 		}
 	}
 }
-

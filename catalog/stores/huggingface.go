@@ -129,10 +129,13 @@ func (r repo) models() (all []Found) {
 	for _, commit := range r.commits() {
 		for _, f := range r.snapshot(commit) {
 			key := f.Name
-			for _, file := range f.Files {
-				key += " " + file.Promised
+			if f.Files[0].Promised == "" {
+				key += " " + commit // nothing says that it is the same
 			}
-			if f.Files[0].Promised != "" && seen[key] {
+			for _, file := range f.Files {
+				key = strings.Join([]string{key, file.Promised}, " ")
+			}
+			if seen[key] {
 				continue
 			}
 			seen[key] = true
