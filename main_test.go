@@ -45,11 +45,8 @@ var allowed = map[string][]string{
 	"core/serve":           {"core", "core/api", "core/secure"},
 
 	"catalog":        {"core", "inference/gguf"},
-<<<<<<< HEAD
 	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
-=======
 	"catalog/fetch":  {"core", "inference/gguf", "inference/model"},
->>>>>>> i6-a
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 
