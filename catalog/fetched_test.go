@@ -154,6 +154,7 @@ func TestFindHub(t *testing.T) {
 	for i, ref := range []core.ModelRef{"hf:org/repo:Q8_0", "hf:org/repo:Q5_K_M", "hf:org/repo@v2:Q4_K_M", "hf:org/repo:sub/m.gguf", "hf:org/other:IQ2_XS"} {
 		add(t, c, fetched(t, o, ref, modeltest.GGUF("llama", byte(i), 64)))
 	}
+	order := []string{"Q4_K_M", "Q5_K_M", "Q8_0"}
 	tests := map[string]struct {
 		asked core.Hub
 		want  core.ModelRef // empty: none
@@ -173,7 +174,7 @@ func TestFindHub(t *testing.T) {
 		"a revision that was not said": {core.Hub{Repo: "org/repo", Tag: "Q4_K_M"}, ""},
 	}
 	for name, tt := range tests {
-		m, err := c.FindHub(t.Context(), tt.asked)
+		m, err := c.FindHub(t.Context(), tt.asked, order)
 		if m.Ref != tt.want || (tt.want == "") != errors.Is(err, core.ModelNotFound) {
 			t.Errorf("%s: got %q, %v, want %q", name, m.Ref, err, tt.want)
 		}
@@ -183,7 +184,7 @@ func TestFindHub(t *testing.T) {
 	if err := os.Remove(m.Path); err != nil {
 		t.Fatal(err)
 	}
-	if m, err := c.FindHub(t.Context(), core.Hub{Repo: "org/repo"}); err != nil || m.Ref != "hf:org/repo:Q8_0" {
+	if m, err := c.FindHub(t.Context(), core.Hub{Repo: "org/repo"}, order); err != nil || m.Ref != "hf:org/repo:Q8_0" {
 		t.Errorf("after the first has gone: %q, %v", m.Ref, err)
 	}
 }

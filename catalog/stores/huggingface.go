@@ -214,8 +214,8 @@ func (f Found) Has(hashes ...string) bool {
 }
 
 // Answers tells whether the model is what a reference asks for, as far as the cache
-// knows: for when the hub cannot be asked.
-func (f Found) Answers(h core.Hub) bool {
+// knows: for when the hub cannot be asked. Without a tag any quantization of order is.
+func (f Found) Answers(h core.Hub, order []string) bool {
 	has, ok := f.Ref.Hub()
 	switch {
 	case !ok || f.Err != nil || !strings.EqualFold(has.Repo, h.Repo):
@@ -225,7 +225,7 @@ func (f Found) Answers(h core.Hub) bool {
 	case h.File():
 		return has.Tag == h.Tag
 	case h.Tag == "":
-		return slices.Contains(catalog.Preferred, f.Quantization)
+		return slices.Contains(order, f.Quantization)
 	}
 	return f.Quantization == h.Tag
 }

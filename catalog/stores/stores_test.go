@@ -142,7 +142,7 @@ func TestAnswers(t *testing.T) {
 		"hf:org/repo@" + commitA: true, "hf:org/repo@" + commitB: false, "hf:org/other": false, "hf:Org/Repo": true,
 	} {
 		h, ok := ref.Hub()
-		if got := f.Answers(h); !ok || got != want {
+		if got := f.Answers(h, []string{"Q4_K_M", "Q8_0"}); !ok || got != want {
 			t.Errorf("%s: got %v, want %v", ref, got, want)
 		}
 	}
@@ -162,6 +162,10 @@ func TestSharedBlobs(t *testing.T) {
 	all := Find(environment(home))
 	if len(all) != 1 || all[0].Err != nil || all[0].Files[0].Promised != modeltest.Hash(content) {
 		t.Errorf("found %+v", all)
+	}
+	link(t, store, filepath.Join(repo, "snapshots", commitA, "straight.gguf"))
+	if all = Find(environment(home)); len(all) != 2 || all[1].Err != nil || all[1].Files[0].Promised != "" {
+		t.Errorf("the hash of another kind is a promise: %+v", all)
 	}
 }
 
