@@ -217,3 +217,36 @@ func whole(t *testing.T, m Model) {
 		}
 	}
 }
+
+// A model whose files another process removes while they are registered is refused, or
+// its files are there.
+func TestAddWhileRemoved(t *testing.T) {
+	o := options(t)
+	one, two := opened(t, o), opened(t, o)
+	const turns = 60
+	refused := 0
+	for i := range turns {
+		content := contentsOf(0)
+		a, b := fetched(t, o, "hf:org/one:Q8_0", content...), fetched(t, o, "hf:org/two:Q8_0", content...)
+		add(t, one, a)
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := one.Remove(context.WithoutCancel(t.Context()), a.Ref); err != nil {
+				t.Error(err)
+			}
+		})
+		_, err := two.AddFetched(t.Context(), b)
+		both.Wait()
+		_, gone := os.Stat(b.Files[0].Path)
+		switch {
+		case errors.Is(err, core.ModelNotFound):
+			refused++
+		case err != nil || gone != nil:
+			t.Fatalf("turn %d: registered with %v, and the file: %v", i, err, gone)
+		}
+		if err := two.Remove(t.Context(), b.Ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of %d refused", refused, turns)
+}

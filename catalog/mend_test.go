@@ -231,3 +231,62 @@ func FuzzSidecar(f *testing.F) {
 		}
 	})
 }
+
+// What a process that was killed left beside the catalog goes.
+func TestJournal(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	c = reopened(t, c, o, func() { modeltest.Write(t, o.File+"-journal", make([]byte, 4096)) })
+	if left := names(t, filepath.Dir(o.File)); !slices.Equal(left, []string{"models.db"}) {
+		t.Errorf("beside the catalog: %q", left)
+	}
+	if _, err := c.List(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of a file that is broken in one place, what can be read is kept.
+func TestSalvage(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	path, content := copyOf(t, t.TempDir())
+	m, err := c.Import(t.Context(), path)
+	if err == nil {
+		err = c.Pin(t.Context(), m.Ref, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, _ := copyOf(t, t.TempDir())
+	other, err := c.Import(t.Context(), changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root, size int64
+	err = errors.Join(
+		c.db.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'files_by_path'").Scan(&root),
+		c.db.QueryRowContext(t.Context(), "PRAGMA page_size").Scan(&size),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = reopened(t, c, o, func() {
+		f, err := os.OpenFile(o.File, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteAt([]byte(strings.Repeat("garbage!", int(size)/8)), (root-1)*size)
+			err = errors.Join(err, f.Close(), os.WriteFile(changed, append(content, 0), 0o600))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if aside, _ := filepath.Glob(filepath.Join(o.State, "models.db.corrupt.*")); len(aside) != 1 {
+		t.Errorf("the old file is not aside: %v", aside)
+	}
+	if got, err := c.Find(t.Context(), m.Ref); err != nil || !got.Pinned || got.Source != Imported || got.SHA256 != "" {
+		t.Errorf("an imported model: %+v, %v", got, err)
+	}
+	if got, err := c.Find(t.Context(), other.Ref); !errors.Is(err, core.ModelNotFound) {
+		t.Errorf("an imported model whose file has changed: %+v, %v", got, err)
+	}
+}
