@@ -187,6 +187,9 @@ func read(a Addition) (Model, error) {
 		m.Files = append(m.Files, f)
 	}
 	f, err := gguf.Open(a.Files[0].Path)
+	if errors.Is(err, fs.ErrNotExist) { // removed at this moment
+		return Model{}, notFound(core.ModelRef("file:" + a.Files[0].Path))
+	}
 	if err != nil {
 		return Model{}, noModel(a.Files[0].Path, err)
 	}
