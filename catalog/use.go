@@ -28,7 +28,10 @@ func (c *Catalog) Use(ctx context.Context, ref core.ModelRef) (m Model, release 
 		if err != nil {
 			return Model{}, nil, err
 		}
-		return m, func() { _ = f.Close() }, c.Used(ctx, ref)
+		if err := c.Used(ctx, ref); err != nil {
+			return Model{}, nil, errors.Join(err, f.Close())
+		}
+		return m, func() { _ = f.Close() }, nil
 	}
 }
 
