@@ -165,7 +165,7 @@ func (c *Catalog) beside(ctx context.Context, tx *sql.Tx, old, m Model) error {
 	if err := c.describe(ctx, tx, old.key()); err != nil {
 		return err
 	}
-	var locks held
+	locks := held{}
 	defer locks.release()
 	if !locks.take(old.Path) {
 		return nil // GC finds them

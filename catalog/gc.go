@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rbee/core"
+	"rbee/inference/gguf"
 )
 
 // Garbage is something that GC removes.
@@ -33,6 +34,8 @@ const oldEnough = time.Hour
 // it. Files that are not named as ours are left alone, and so is everything without a
 // row while a process fetches. Unfinished downloads are not its business.
 func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error) {
+	locks := held{}
+	defer locks.release()
 	err = c.tx(ctx, func(tx *sql.Tx) error {
 		all, err := query(ctx, tx, "")
 		if err != nil {
@@ -54,7 +57,7 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 				named[f.Path] = true
 			}
 		}
-		files, err := c.unnamed(named)
+		files, err := c.unnamed(named, locks)
 		found = append(found, files...)
 		for _, g := range files {
 			if !dry && err == nil {
@@ -69,8 +72,9 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 	return found, nil
 }
 
-// unnamed returns the files in the models directory that are ours and not named.
-func (c *Catalog) unnamed(named map[string]bool) (found []Garbage, err error) {
+// unnamed returns the files in the models directory that are ours, not named, and not
+// used, such as those of an older revision by a worker that still runs.
+func (c *Catalog) unnamed(named map[string]bool, locks held) (found []Garbage, err error) {
 	busy := c.fetching()
 	err = filepath.WalkDir(c.o.Models, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == c.o.Models {
@@ -83,10 +87,9 @@ func (c *Catalog) unnamed(named map[string]bool) (found []Garbage, err error) {
 		if err != nil || d.IsDir() || named[path] {
 			return ignoreGone(err)
 		}
-		aside := strings.HasSuffix(path, wrongSuffix)
-		switch ours := c.isOurs(path); {
-		case !ours:
-		case aside:
+		switch {
+		case !c.isOurs(path) || !locks.take(gguf.Parts(path)[0]): // of a model in parts the first is locked
+		case strings.HasSuffix(path, wrongSuffix):
 			found = append(found, Garbage{Path: path, Size: info.Size(), Why: "it was damaged"})
 		case !busy && time.Since(info.ModTime()) > oldEnough:
 			found = append(found, Garbage{Path: path, Size: info.Size(), Why: "no model is made of it"})

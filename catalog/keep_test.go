@@ -278,6 +278,32 @@ func TestGC(t *testing.T) {
 	}
 }
 
+// A worker runs an older revision: its files stay until it ends.
+func TestGCWhileUsed(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	a := fetched(t, o, "hf:org/repo:Q8_0", modeltest.Parts("llama", 1, 64, 2)...)
+	add(t, c, a)
+	_, release, err := c.Use(t.Context(), a.Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, c, fetched(t, o, a.Ref, modeltest.GGUF("llama", 2, 64)))
+	long := time.Now().Add(-2 * oldEnough)
+	for _, f := range a.Files {
+		if err := os.Chtimes(f.Path, long, long); err != nil {
+			t.Fatalf("a file that is used has gone: %v", err)
+		}
+	}
+	if found, err := c.GC(t.Context(), false); err != nil || len(found) != 0 {
+		t.Errorf("while it is used: %+v, %v", found, err)
+	}
+	release()
+	if found, err := c.GC(t.Context(), false); err != nil || len(found) != 2 {
+		t.Errorf("afterwards: %+v, %v, want both files", found, err)
+	}
+}
+
 // While a process fetches, files that no row names may be its.
 func TestGCWhileFetching(t *testing.T) {
 	o := options(t)
