@@ -50,6 +50,9 @@ func TestRebuildFromSidecars(t *testing.T) {
 	if m, err := c.Find(t.Context(), shared.Ref); err != nil || !m.Pinned {
 		t.Errorf("a pinned model: %+v, %v", m, err)
 	}
+	if m, err := one(t.Context(), c.db, "hf:org/two:Q8_0"); err != nil || m.SHA256 != shared.SHA256 {
+		t.Errorf("a second model of a file that was hashed: %+v, %v", m, err)
+	}
 	if m, err := c.Find(t.Context(), "hf:org/two:Q8_0"); err != nil || m.Pinned {
 		t.Errorf("a second model of the file: %+v, %v", m, err)
 	}
