@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"roles/cmdline": {"core", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
 	"roles/keeper":  {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "roles/cmdline", "roles/keeper/guide"},
 	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "registry", "registry/place", "roles/cmdline"},
-	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "catalog", "inference/gguf", "roles/cmdline"},
+	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "catalog", "catalog/stores", "inference/gguf", "roles/cmdline"},
 	"roles/worker":  {"core", "core/api", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "inference", "roles/cmdline"},
 
 	"core/alias":           {"core", "core/config"},
@@ -45,8 +45,9 @@ var allowed = map[string][]string{
 	"core/secure":          {"core"},
 	"core/serve":           {"core", "core/api", "core/secure"},
 
-	"catalog":        {"core", "inference/gguf"},
-	"catalog/fetch":  {"core", "inference/gguf", "inference/model"},
+	"catalog":        {"catalog/fetch", "core", "inference/gguf"},
+	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
+	"catalog/fetch":  {"core", "core/api", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 
