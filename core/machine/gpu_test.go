@@ -162,4 +162,3 @@ func TestBackLost(t *testing.T) {
 	}
 	none.Close()
 }
-
