@@ -177,8 +177,8 @@ func detect(c *cli.Context) error {
 		return err
 	}
 	gpus, broken := machine.OpenGPUs(s.NVML)
-	defer gpus.Close()
 	has, err := capabilities(s.Paths, gpus)
+	gpus.Close()
 	if broken = errors.Join(broken, err); broken != nil {
 		_, _ = fmt.Fprintln(c.App.ErrWriter, "Warning:", broken)
 	}

@@ -190,22 +190,27 @@ func stopHive(ctx context.Context, c *cli.Context) error {
 	if err != nil || h.Role != "hive" {
 		return nil // something else
 	}
-	files, roots, err := lit(h.Instance)
-	if err != nil {
-		return err
-	}
-	before := lease.Count(h.Instance, 0, roots...)
-	if err := hive.Shutdown(ctx); err != nil {
-		return err
-	}
-	err = seeEnd(ctx, c, func() bool {
+	gone := func() bool {
 		if there { // one that only says nothing is not gone
 			return !lease.Proc{PID: up.PID, Started: up.Started}.Alive()
 		}
 		now, err := hive.Health(ctx)
 		return err != nil || now.Instance != h.Instance
-	})
+	}
+	return endHive(ctx, c, hive, h.Instance, gone)
+}
+
+// endHive ends a hive that was found, and proves it.
+func endHive(ctx context.Context, c *cli.Context, hive *client.Client, run string, gone func() bool) error {
+	files, roots, err := lit(run)
 	if err != nil {
+		return err
+	}
+	before := lease.Count(run, 0, roots...)
+	if err := hive.Shutdown(ctx); err != nil {
+		return err
+	}
+	if err := seeEnd(ctx, c, gone); err != nil {
 		return err
 	}
 	if left := leftOf(before, files); len(left) > 0 {
