@@ -409,10 +409,25 @@ func iq4xsAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func expSumAVX512(x *float32, sums *[16]float32, top float32, n int)
 
+// siluAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func siluAVX512(dst *float32, x *float32, n int)
+
 // siluMulAVX512 takes n, a positive multiple of 16.
 //
 //go:noescape
 func siluMulAVX512(dst *float32, x *float32, y *float32, n int)
+
+// geluAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluAVX512(dst *float32, x *float32, n int)
+
+// geluMulAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluMulAVX512(dst *float32, x *float32, y *float32, n int)
 
 // squaresAVX512 adds n squares, n a positive multiple of 16.
 //
@@ -454,10 +469,25 @@ func maxAbsAVX512(x *float32, n int) uint32
 //go:noescape
 func expSumAVX2(x *float32, sums *[16]float32, top float32, n int)
 
+// siluAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func siluAVX2(dst *float32, x *float32, n int)
+
 // siluMulAVX2 takes n, a positive multiple of 16.
 //
 //go:noescape
 func siluMulAVX2(dst *float32, x *float32, y *float32, n int)
+
+// geluAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluAVX2(dst *float32, x *float32, n int)
+
+// geluMulAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluMulAVX2(dst *float32, x *float32, y *float32, n int)
 
 // squaresAVX2 adds n squares, n a positive multiple of 16.
 //

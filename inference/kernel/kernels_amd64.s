@@ -31133,6 +31133,47 @@ GLOBL word3f000000<>(SB), RODATA|NOPTR, $4
 DATA word3f800000<>+0(SB)/4, $0x3f800000
 GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
 
+// func siluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·siluAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS          (CX), Z0
+	VPXORD.BCST      word80000000<>+0(SB), Z0, Z1
+	VCMPPS.BCST      $0x0d, wordc2aeac4f<>+0(SB), Z1, K1
+	VMAXPS.BCST      wordc2aeac4f<>+0(SB), Z1, Z1
+	VMINPS.BCST      word42b0c0a5<>+0(SB), Z1, Z1
+	VBROADCASTSS     word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST      word4b400000<>+0(SB), Z2, Z3
+	VFMADD231PS.BCST wordbf317200<>+0(SB), Z3, Z1
+	VFMADD231PS.BCST wordb5bfbe8e<>+0(SB), Z3, Z1
+	VBROADCASTSS     word39506967<>+0(SB), Z3
+	VFMADD213PS.BCST word3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f000000<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z2
+	VPADDD.Z         Z2, Z3, K1, Z1
+	VADDPS.BCST      word3f800000<>+0(SB), Z1, Z1
+	VDIVPS           Z1, Z0, Z0
+	VMOVUPS          Z0, (AX)
+	ADDQ             $0x00000040, AX
+	ADDQ             $0x00000040, CX
+	SUBQ             $0x10, DX
+	JG               loop
+	VZEROUPPER
+	RET
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+
 // func siluMulAVX512(dst *float32, x *float32, y *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·siluMulAVX512(SB), NOSPLIT, $0-32
@@ -31174,8 +31215,98 @@ loop:
 	VZEROUPPER
 	RET
 
-DATA word80000000<>+0(SB)/4, $0x80000000
-GLOBL word80000000<>(SB), RODATA|NOPTR, $4
+// func geluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS          (CX), Z0
+	VMULPS           Z0, Z0, Z1
+	VMULPS           Z0, Z1, Z1
+	VMULPS.BCST      word3d372713<>+0(SB), Z1, Z1
+	VADDPS           Z1, Z0, Z1
+	VMULPS.BCST      wordbfcc422a<>+0(SB), Z1, Z1
+	VCMPPS.BCST      $0x0d, wordc2aeac4f<>+0(SB), Z1, K1
+	VMAXPS.BCST      wordc2aeac4f<>+0(SB), Z1, Z1
+	VMINPS.BCST      word42b0c0a5<>+0(SB), Z1, Z1
+	VBROADCASTSS     word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST      word4b400000<>+0(SB), Z2, Z3
+	VFMADD231PS.BCST wordbf317200<>+0(SB), Z3, Z1
+	VFMADD231PS.BCST wordb5bfbe8e<>+0(SB), Z3, Z1
+	VBROADCASTSS     word39506967<>+0(SB), Z3
+	VFMADD213PS.BCST word3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f000000<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z2
+	VPADDD.Z         Z2, Z3, K1, Z1
+	VADDPS.BCST      word3f800000<>+0(SB), Z1, Z1
+	VDIVPS           Z1, Z0, Z0
+	VMOVUPS          Z0, (AX)
+	ADDQ             $0x00000040, AX
+	ADDQ             $0x00000040, CX
+	SUBQ             $0x10, DX
+	JG               loop
+	VZEROUPPER
+	RET
+
+DATA word3d372713<>+0(SB)/4, $0x3d372713
+GLOBL word3d372713<>(SB), RODATA|NOPTR, $4
+
+DATA wordbfcc422a<>+0(SB)/4, $0xbfcc422a
+GLOBL wordbfcc422a<>(SB), RODATA|NOPTR, $4
+
+// func geluMulAVX512(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	VMOVUPS          (CX), Z0
+	VMULPS           Z0, Z0, Z1
+	VMULPS           Z0, Z1, Z1
+	VMULPS.BCST      word3d372713<>+0(SB), Z1, Z1
+	VADDPS           Z1, Z0, Z1
+	VMULPS.BCST      wordbfcc422a<>+0(SB), Z1, Z1
+	VCMPPS.BCST      $0x0d, wordc2aeac4f<>+0(SB), Z1, K1
+	VMAXPS.BCST      wordc2aeac4f<>+0(SB), Z1, Z1
+	VMINPS.BCST      word42b0c0a5<>+0(SB), Z1, Z1
+	VBROADCASTSS     word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST      word4b400000<>+0(SB), Z2, Z3
+	VFMADD231PS.BCST wordbf317200<>+0(SB), Z3, Z1
+	VFMADD231PS.BCST wordb5bfbe8e<>+0(SB), Z3, Z1
+	VBROADCASTSS     word39506967<>+0(SB), Z3
+	VFMADD213PS.BCST word3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f000000<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z2
+	VPADDD.Z         Z2, Z3, K1, Z1
+	VADDPS.BCST      word3f800000<>+0(SB), Z1, Z1
+	VDIVPS           Z1, Z0, Z0
+	VMULPS           (DX), Z0, Z0
+	VMOVUPS          Z0, (AX)
+	ADDQ             $0x00000040, AX
+	ADDQ             $0x00000040, CX
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x10, BX
+	JG               loop
+	VZEROUPPER
+	RET
 
 // func squaresAVX512(x *float32, sums *[16]float32, n int)
 // Requires: AVX, AVX512F
@@ -31779,6 +31910,79 @@ DATA ymm3f800000<>+24(SB)/4, $0x3f800000
 DATA ymm3f800000<>+28(SB)/4, $0x3f800000
 GLOBL ymm3f800000<>(SB), RODATA|NOPTR, $32
 
+// func siluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS     (CX), Y0
+	VPXOR       ymm80000000<>+0(SB), Y0, Y1
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y1, Y4
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y1, Y1
+	VMINPS      ymm42b0c0a5<>+0(SB), Y1, Y1
+	VMOVUPS     ymm4b400000<>+0(SB), Y2
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS      ymm4b400000<>+0(SB), Y2, Y3
+	VFMADD231PS ymmbf317200<>+0(SB), Y3, Y1
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y3, Y1
+	VMOVUPS     ymm39506967<>+0(SB), Y3
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y3, Y1
+	VPAND       Y4, Y1, Y1
+	VADDPS      ymm3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     32(CX), Y0
+	VPXOR       ymm80000000<>+0(SB), Y0, Y1
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y1, Y4
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y1, Y1
+	VMINPS      ymm42b0c0a5<>+0(SB), Y1, Y1
+	VMOVUPS     ymm4b400000<>+0(SB), Y2
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS      ymm4b400000<>+0(SB), Y2, Y3
+	VFMADD231PS ymmbf317200<>+0(SB), Y3, Y1
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y3, Y1
+	VMOVUPS     ymm39506967<>+0(SB), Y3
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y3, Y1
+	VPAND       Y4, Y1, Y1
+	VADDPS      ymm3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y0
+	VMOVUPS     Y0, 32(AX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	SUBQ        $0x10, DX
+	JG          loop
+	VZEROUPPER
+	RET
+
+DATA ymm80000000<>+0(SB)/4, $0x80000000
+DATA ymm80000000<>+4(SB)/4, $0x80000000
+DATA ymm80000000<>+8(SB)/4, $0x80000000
+DATA ymm80000000<>+12(SB)/4, $0x80000000
+DATA ymm80000000<>+16(SB)/4, $0x80000000
+DATA ymm80000000<>+20(SB)/4, $0x80000000
+DATA ymm80000000<>+24(SB)/4, $0x80000000
+DATA ymm80000000<>+28(SB)/4, $0x80000000
+GLOBL ymm80000000<>(SB), RODATA|NOPTR, $32
+
 // func siluMulAVX2(dst *float32, x *float32, y *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·siluMulAVX2(SB), NOSPLIT, $0-32
@@ -31846,15 +32050,171 @@ loop:
 	VZEROUPPER
 	RET
 
-DATA ymm80000000<>+0(SB)/4, $0x80000000
-DATA ymm80000000<>+4(SB)/4, $0x80000000
-DATA ymm80000000<>+8(SB)/4, $0x80000000
-DATA ymm80000000<>+12(SB)/4, $0x80000000
-DATA ymm80000000<>+16(SB)/4, $0x80000000
-DATA ymm80000000<>+20(SB)/4, $0x80000000
-DATA ymm80000000<>+24(SB)/4, $0x80000000
-DATA ymm80000000<>+28(SB)/4, $0x80000000
-GLOBL ymm80000000<>(SB), RODATA|NOPTR, $32
+// func geluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS     (CX), Y0
+	VMULPS      Y0, Y0, Y1
+	VMULPS      Y0, Y1, Y1
+	VMULPS      ymm3d372713<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y1
+	VMULPS      ymmbfcc422a<>+0(SB), Y1, Y1
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y1, Y4
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y1, Y1
+	VMINPS      ymm42b0c0a5<>+0(SB), Y1, Y1
+	VMOVUPS     ymm4b400000<>+0(SB), Y2
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS      ymm4b400000<>+0(SB), Y2, Y3
+	VFMADD231PS ymmbf317200<>+0(SB), Y3, Y1
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y3, Y1
+	VMOVUPS     ymm39506967<>+0(SB), Y3
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y3, Y1
+	VPAND       Y4, Y1, Y1
+	VADDPS      ymm3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     32(CX), Y0
+	VMULPS      Y0, Y0, Y1
+	VMULPS      Y0, Y1, Y1
+	VMULPS      ymm3d372713<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y1
+	VMULPS      ymmbfcc422a<>+0(SB), Y1, Y1
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y1, Y4
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y1, Y1
+	VMINPS      ymm42b0c0a5<>+0(SB), Y1, Y1
+	VMOVUPS     ymm4b400000<>+0(SB), Y2
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS      ymm4b400000<>+0(SB), Y2, Y3
+	VFMADD231PS ymmbf317200<>+0(SB), Y3, Y1
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y3, Y1
+	VMOVUPS     ymm39506967<>+0(SB), Y3
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y3, Y1
+	VPAND       Y4, Y1, Y1
+	VADDPS      ymm3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y0
+	VMOVUPS     Y0, 32(AX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	SUBQ        $0x10, DX
+	JG          loop
+	VZEROUPPER
+	RET
+
+DATA ymm3d372713<>+0(SB)/4, $0x3d372713
+DATA ymm3d372713<>+4(SB)/4, $0x3d372713
+DATA ymm3d372713<>+8(SB)/4, $0x3d372713
+DATA ymm3d372713<>+12(SB)/4, $0x3d372713
+DATA ymm3d372713<>+16(SB)/4, $0x3d372713
+DATA ymm3d372713<>+20(SB)/4, $0x3d372713
+DATA ymm3d372713<>+24(SB)/4, $0x3d372713
+DATA ymm3d372713<>+28(SB)/4, $0x3d372713
+GLOBL ymm3d372713<>(SB), RODATA|NOPTR, $32
+
+DATA ymmbfcc422a<>+0(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+4(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+8(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+12(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+16(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+20(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+24(SB)/4, $0xbfcc422a
+DATA ymmbfcc422a<>+28(SB)/4, $0xbfcc422a
+GLOBL ymmbfcc422a<>(SB), RODATA|NOPTR, $32
+
+// func geluMulAVX2(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluMulAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	VMOVUPS     (CX), Y0
+	VMULPS      Y0, Y0, Y1
+	VMULPS      Y0, Y1, Y1
+	VMULPS      ymm3d372713<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y1
+	VMULPS      ymmbfcc422a<>+0(SB), Y1, Y1
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y1, Y4
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y1, Y1
+	VMINPS      ymm42b0c0a5<>+0(SB), Y1, Y1
+	VMOVUPS     ymm4b400000<>+0(SB), Y2
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS      ymm4b400000<>+0(SB), Y2, Y3
+	VFMADD231PS ymmbf317200<>+0(SB), Y3, Y1
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y3, Y1
+	VMOVUPS     ymm39506967<>+0(SB), Y3
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y3, Y1
+	VPAND       Y4, Y1, Y1
+	VADDPS      ymm3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y0
+	VMULPS      (DX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     32(CX), Y0
+	VMULPS      Y0, Y0, Y1
+	VMULPS      Y0, Y1, Y1
+	VMULPS      ymm3d372713<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y1
+	VMULPS      ymmbfcc422a<>+0(SB), Y1, Y1
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y1, Y4
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y1, Y1
+	VMINPS      ymm42b0c0a5<>+0(SB), Y1, Y1
+	VMOVUPS     ymm4b400000<>+0(SB), Y2
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS      ymm4b400000<>+0(SB), Y2, Y3
+	VFMADD231PS ymmbf317200<>+0(SB), Y3, Y1
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y3, Y1
+	VMOVUPS     ymm39506967<>+0(SB), Y3
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS ymm3f800000<>+0(SB), Y1, Y3
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y3, Y1
+	VPAND       Y4, Y1, Y1
+	VADDPS      ymm3f800000<>+0(SB), Y1, Y1
+	VDIVPS      Y1, Y0, Y0
+	VMULPS      32(DX), Y0, Y0
+	VMOVUPS     Y0, 32(AX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x10, BX
+	JG          loop
+	VZEROUPPER
+	RET
 
 // func squaresAVX2(x *float32, sums *[16]float32, n int)
 // Requires: AVX

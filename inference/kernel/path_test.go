@@ -221,9 +221,14 @@ func elementwise(n int) map[string][]float32 {
 	}
 	e := slices.Clone(x)
 	out["sum of exponentials"] = append([]float32{ExpSum(e, 40)}, e...)
-	s := make([]float32, n)
-	SiluMul(s, x, y)
-	out["silu"] = s
+	for name, f := range map[string]func(dst, x []float32){
+		"silu": Silu, "gelu": Gelu,
+		"silu times": func(dst, x []float32) { SiluMul(dst, x, y) },
+		"gelu times": func(dst, x []float32) { GeluMul(dst, x, y) },
+	} {
+		out[name] = make([]float32, n)
+		f(out[name], x)
+	}
 	norm := make([]float32, n)
 	RMSNorm(norm, y, x, 1e-5)
 	out["norm"] = norm
@@ -345,6 +350,7 @@ func BenchmarkElementwise(b *testing.B) {
 	for name, f := range map[string]func(){
 		"exp":      func() { copy(dst, x); ExpSum(dst, 3) },
 		"silu":     func() { SiluMul(dst, x, y) },
+		"gelu":     func() { GeluMul(dst, x, y) },
 		"norm":     func() { RMSNorm(dst, x, y, 1e-5) },
 		"max":      func() { Max(x) },
 		"add":      func() { Add(dst, x) },

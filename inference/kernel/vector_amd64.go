@@ -21,6 +21,20 @@ func expSum(x []float32, sums *[16]float32, top float32) int {
 	return n
 }
 
+func silu(dst, x []float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case avx512.on:
+		siluAVX512(&dst[:n][0], &x[0], n)
+	case avx2.on:
+		siluAVX2(&dst[:n][0], &x[0], n)
+	default:
+		return 0
+	}
+	return n
+}
+
 func siluMul(dst, x, y []float32) int {
 	n := len(x) &^ 15
 	switch {
@@ -29,6 +43,34 @@ func siluMul(dst, x, y []float32) int {
 		siluMulAVX512(&dst[:n][0], &x[0], &y[:n][0], n)
 	case avx2.on:
 		siluMulAVX2(&dst[:n][0], &x[0], &y[:n][0], n)
+	default:
+		return 0
+	}
+	return n
+}
+
+func gelu(dst, x []float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case avx512.on:
+		geluAVX512(&dst[:n][0], &x[0], n)
+	case avx2.on:
+		geluAVX2(&dst[:n][0], &x[0], n)
+	default:
+		return 0
+	}
+	return n
+}
+
+func geluMul(dst, x, y []float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case avx512.on:
+		geluMulAVX512(&dst[:n][0], &x[0], &y[:n][0], n)
+	case avx2.on:
+		geluMulAVX2(&dst[:n][0], &x[0], &y[:n][0], n)
 	default:
 		return 0
 	}

@@ -3,7 +3,10 @@
 package kernel
 
 func expSum(_ []float32, _ *[16]float32, _ float32) int  { return 0 }
+func silu(_, _ []float32) int                            { return 0 }
 func siluMul(_, _, _ []float32) int                      { return 0 }
+func gelu(_, _ []float32) int                            { return 0 }
+func geluMul(_, _, _ []float32) int                      { return 0 }
 func squares(_ []float32, _ *[16]float32) int            { return 0 }
 func scaleMul(_, _, _ []float32, _ float32) int          { return 0 }
 func scores(_, _, _ []float32, _ int, _ float32) bool    { return false }

@@ -32,7 +32,7 @@ func exp256(x VecVirtual) {
 
 func elementwise256() {
 	expKernel256()
-	siluKernel256()
+	activations256()
 	squares256()
 	scale256()
 	scores256()
@@ -83,22 +83,57 @@ func endSums(p []GPVirtual, sum [2]VecVirtual) {
 	RET()
 }
 
-func siluKernel256() {
-	p := function("siluMulAVX2", "func(dst, x, y *float32, n int)",
-		"takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+func activations256() {
+	gate256("silu", silu256)
+	gate256("gelu", gelu256)
+}
+
+// gate256 writes dst = f(x) and dst = f(x) · y.
+func gate256(name string, f func(x VecVirtual)) {
+	p := function(name+"AVX2", "func(dst, x *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "n")
 	Label("loop")
 	for i := range 2 {
-		v, e := YMM(), YMM()
+		v := YMM()
 		VMOVUPS(Mem{Base: p[1], Disp: 32 * i}, v)
-		VPXOR(words256(1<<31), v, e)
-		exp256(e)
-		VADDPS(float256(1), e, e)
-		VDIVPS(e, v, v)
+		f(v)
+		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
+	}
+	walk(p[2], 16, 64, p[0], p[1])
+	RET()
+
+	p = function(name+"MulAVX2", "func(dst, x, y *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+	Label("loop")
+	for i := range 2 {
+		v := YMM()
+		VMOVUPS(Mem{Base: p[1], Disp: 32 * i}, v)
+		f(v)
 		VMULPS(Mem{Base: p[2], Disp: 32 * i}, v, v)
 		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
 	}
 	walk(p[3], 16, 64, p[0], p[1], p[2])
 	RET()
+}
+
+func silu256(x VecVirtual) {
+	e := YMM()
+	VPXOR(words256(1<<31), x, e)
+	sigmoid256(x, e)
+}
+
+func gelu256(x VecVirtual) {
+	e := YMM()
+	VMULPS(x, x, e)
+	VMULPS(x, e, e)
+	VMULPS(float256(geluCube), e, e)
+	VADDPS(e, x, e)
+	VMULPS(float256(geluScale), e, e)
+	sigmoid256(x, e)
+}
+
+func sigmoid256(x, e VecVirtual) {
+	exp256(e)
+	VADDPS(float256(1), e, e)
+	VDIVPS(e, x, x)
 }
 
 func squares256() {

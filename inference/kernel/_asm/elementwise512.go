@@ -14,6 +14,7 @@ var expPoly = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.166
 const (
 	expLow, expHigh, log2e, magic = -87.33654, 88.37626, 1.4426950408889634, 0x1.8p23
 	ln2hi, ln2lo                  = -0x1.62e400p-1, -0x1.7f7d1cp-20
+	geluCube, geluScale           = 0.044715, -2 * 0.7978845608028654
 )
 
 func float(v float32) Mem { return word(math.Float32bits(v)) }
@@ -39,7 +40,7 @@ func exp512(x VecVirtual) {
 
 func elementwise512() {
 	expKernel512()
-	siluKernel512()
+	activations512()
 	squares512()
 	scale512()
 	scores512()
@@ -91,21 +92,58 @@ func expKernel512() {
 	RET()
 }
 
-// siluKernel512: dst = x / (1 + exp(−x)) · y.
-func siluKernel512() {
-	p := function("siluMulAVX512", "func(dst, x, y *float32, n int)",
-		"takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+// activations512 are the functions between the matrices of an MLP, each alone and
+// times y. Their order of operations is that of activation.go.
+func activations512() {
+	gate512("silu", silu512)
+	gate512("gelu", gelu512)
+}
+
+// gate512 writes dst = f(x) and dst = f(x) · y.
+func gate512(name string, f func(x VecVirtual)) {
+	p := function(name+"AVX512", "func(dst, x *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "n")
 	Label("loop")
-	v, e := ZMM(), ZMM()
+	v := ZMM()
 	VMOVUPS(Mem{Base: p[1]}, v)
-	VPXORD_BCST(word(1<<31), v, e)
-	exp512(e)
-	VADDPS_BCST(float(1), e, e)
-	VDIVPS(e, v, v)
+	f(v)
+	VMOVUPS(v, Mem{Base: p[0]})
+	walk(p[2], 16, 64, p[0], p[1])
+	RET()
+
+	p = function(name+"MulAVX512", "func(dst, x, y *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+	Label("loop")
+	v = ZMM()
+	VMOVUPS(Mem{Base: p[1]}, v)
+	f(v)
 	VMULPS(Mem{Base: p[2]}, v, v)
 	VMOVUPS(v, Mem{Base: p[0]})
 	walk(p[3], 16, 64, p[0], p[1], p[2])
 	RET()
+}
+
+// silu512: x / (1 + exp(−x)).
+func silu512(x VecVirtual) {
+	e := ZMM()
+	VPXORD_BCST(word(1<<31), x, e)
+	sigmoid512(x, e)
+}
+
+// gelu512: x / (1 + exp(−2·√(2/π)·(x + 0.044715·x³))).
+func gelu512(x VecVirtual) {
+	e := ZMM()
+	VMULPS(x, x, e)
+	VMULPS(x, e, e)
+	VMULPS_BCST(float(geluCube), e, e)
+	VADDPS(e, x, e)
+	VMULPS_BCST(float(geluScale), e, e)
+	sigmoid512(x, e)
+}
+
+// sigmoid512 divides x by 1 + exp(e).
+func sigmoid512(x, e VecVirtual) {
+	exp512(e)
+	VADDPS_BCST(float(1), e, e)
+	VDIVPS(e, x, x)
 }
 
 func squares512() {
