@@ -7,7 +7,8 @@ import "rbee/inference/quant"
 // mulAVX2 takes eight rows at a time for four columns, or all rows for one. Kernels
 // of super-blocks take all rows by themselves.
 func (m *Matrix) mulAVX2(out []float32, w []byte, x []Act) {
-	cols := m.heads(x)
+	var cols [4]*byte
+	m.heads(&cols, x)
 	switch {
 	case len(x) == 4 && m.kind == By256:
 		m.addAVX2x4(&out[0], &w[0], &w[0], &cols)

@@ -29,7 +29,8 @@ const (
 func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) {
 	switch {
 	case m.class == Fast && avx512.on:
-		cols := m.heads(x)
+		var cols [4]*byte
+		m.heads(&cols, x)
 		switch len(x) {
 		case 4:
 			m.addAVX512x4(&out[0], &w[0], &cols)
@@ -45,8 +46,10 @@ func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) {
 	}
 }
 
-// heads returns where each column's activations begin, after a look at their length.
-func (m *Matrix) heads(x []Act) (p [4]*byte) {
+// heads sets p to where each column's activations begin, after a look at their
+// length. It returns no array: copying one that was just written waits until all
+// stores before it, those of the last product too, have reached the cache.
+func (m *Matrix) heads(p *[4]*byte, x []Act) {
 	for i := range x {
 		a, n := &x[i], m.blocks()
 		switch m.kind {
@@ -58,7 +61,6 @@ func (m *Matrix) heads(x []Act) (p [4]*byte) {
 			p[i] = (*byte)(unsafe.Pointer(&a.F[:n][0]))
 		}
 	}
-	return p
 }
 
 func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
