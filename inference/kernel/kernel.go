@@ -44,7 +44,7 @@ const PanelRows = 32
 
 // Class names the order of reduction: the number rises when it changes, and
 // with it the bits of the logits.
-const Class = "cpu-1"
+const Class = "cpu-2"
 
 // A Matrix is (Rows, K) weights in panels of 32 rows. A panel is a sequence of
 // blocks of k; in a block, dword i of all 32 rows lie side by side. Nothing is

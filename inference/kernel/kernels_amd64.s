@@ -31055,6 +31055,1860 @@ done:
 	VZEROUPPER
 	RET
 
+// func scoresHalfAVX512x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·scoresHalfAVX512x1(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+loop:
+	CMPQ   DI, $0x20
+	JL     rest
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	XORQ   R9, R9
+	MOVQ   DX, R10
+
+wide:
+	VCVTPH2PS    (R10), Z2
+	VCVTPH2PS    32(R10), Z3
+	VBROADCASTSS (CX)(R9*4), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Z2
+	MOVQ         (AX), R9
+	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (R9)(R8*1)
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, 64(R9)(R8*1)
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x20, DI
+	JG           loop
+	JMP          done
+
+rest:
+	VXORPS X5, X5, X5
+	XORQ   R9, R9
+	MOVQ   DX, R10
+
+narrow:
+	VCVTPH2PS    (R10), Z0
+	VBROADCASTSS (CX)(R9*4), Z1
+	VFMADD231PS  Z0, Z1, Z5
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           narrow
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         (AX), AX
+	VMULPS       Z0, Z5, Z5
+	VMOVUPS      Z5, (AX)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func valuesHalfAVX512x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·valuesHalfAVX512x1(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+loop:
+	CMPQ    DI, $0x40
+	JL      rest
+	MOVQ    (AX), R9
+	VMOVUPS (R9)(R8*1), Z0
+	VMOVUPS 64(R9)(R8*1), Z1
+	VMOVUPS 128(R9)(R8*1), Z2
+	VMOVUPS 192(R9)(R8*1), Z3
+	XORQ    R9, R9
+	MOVQ    DX, R10
+
+wide:
+	VCVTPH2PS    (R10), Z4
+	VCVTPH2PS    32(R10), Z5
+	VCVTPH2PS    64(R10), Z6
+	VCVTPH2PS    96(R10), Z7
+	VBROADCASTSS (CX)(R9*4), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           wide
+	MOVQ         (AX), R9
+	VMOVUPS      Z0, (R9)(R8*1)
+	VMOVUPS      Z1, 64(R9)(R8*1)
+	VMOVUPS      Z2, 128(R9)(R8*1)
+	VMOVUPS      Z3, 192(R9)(R8*1)
+	ADDQ         $0x00000100, R8
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, DI
+	JMP          loop
+
+rest:
+	TESTQ DI, DI
+	JE    done
+
+few:
+	MOVQ    (AX), R9
+	VMOVUPS (R9)(R8*1), Z0
+	XORQ    R9, R9
+	MOVQ    DX, R10
+
+narrow:
+	VCVTPH2PS    (R10), Z1
+	VBROADCASTSS (CX)(R9*4), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           narrow
+	MOVQ         (AX), R9
+	VMOVUPS      Z0, (R9)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           few
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresHalfAVX512x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·scoresHalfAVX512x2(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+loop:
+	CMPQ   DI, $0x20
+	JL     rest
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
+	MOVQ   DX, R11
+
+wide:
+	VCVTPH2PS    (R11), Z4
+	VCVTPH2PS    32(R11), Z5
+	VBROADCASTSS (R8)(R10*4), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (CX)(R10*4), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Z4
+	MOVQ         (AX), R10
+	VMULPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (R10)(R9*1)
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, 64(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, (R10)(R9*1)
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, 64(R10)(R9*1)
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x20, DI
+	JG           loop
+	JMP          done
+
+rest:
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	XORQ   R10, R10
+	MOVQ   DX, R11
+
+narrow:
+	VCVTPH2PS    (R11), Z0
+	VBROADCASTSS (R8)(R10*4), Z1
+	VFMADD231PS  Z0, Z1, Z7
+	VBROADCASTSS (CX)(R10*4), Z1
+	VFMADD231PS  Z0, Z1, Z8
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           narrow
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         (AX), CX
+	VMULPS       Z0, Z7, Z7
+	VMOVUPS      Z7, (CX)(R9*1)
+	MOVQ         8(AX), AX
+	VMULPS       Z0, Z8, Z8
+	VMOVUPS      Z8, (AX)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func valuesHalfAVX512x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·valuesHalfAVX512x2(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+loop:
+	CMPQ    DI, $0x40
+	JL      rest
+	MOVQ    (AX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	VMOVUPS 64(R10)(R9*1), Z1
+	VMOVUPS 128(R10)(R9*1), Z2
+	VMOVUPS 192(R10)(R9*1), Z3
+	MOVQ    8(AX), R10
+	VMOVUPS (R10)(R9*1), Z4
+	VMOVUPS 64(R10)(R9*1), Z5
+	VMOVUPS 128(R10)(R9*1), Z6
+	VMOVUPS 192(R10)(R9*1), Z7
+	XORQ    R10, R10
+	MOVQ    DX, R11
+
+wide:
+	VCVTPH2PS    (R11), Z8
+	VCVTPH2PS    32(R11), Z9
+	VCVTPH2PS    64(R11), Z10
+	VCVTPH2PS    96(R11), Z11
+	VBROADCASTSS (R8)(R10*4), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (CX)(R10*4), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           wide
+	MOVQ         (AX), R10
+	VMOVUPS      Z0, (R10)(R9*1)
+	VMOVUPS      Z1, 64(R10)(R9*1)
+	VMOVUPS      Z2, 128(R10)(R9*1)
+	VMOVUPS      Z3, 192(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMOVUPS      Z4, (R10)(R9*1)
+	VMOVUPS      Z5, 64(R10)(R9*1)
+	VMOVUPS      Z6, 128(R10)(R9*1)
+	VMOVUPS      Z7, 192(R10)(R9*1)
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, DI
+	JMP          loop
+
+rest:
+	TESTQ DI, DI
+	JE    done
+
+few:
+	MOVQ    (AX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	MOVQ    8(AX), R10
+	VMOVUPS (R10)(R9*1), Z1
+	XORQ    R10, R10
+	MOVQ    DX, R11
+
+narrow:
+	VCVTPH2PS    (R11), Z2
+	VBROADCASTSS (R8)(R10*4), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS (CX)(R10*4), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           narrow
+	MOVQ         (AX), R10
+	VMOVUPS      Z0, (R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMOVUPS      Z1, (R10)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           few
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresHalfAVX512x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·scoresHalfAVX512x4(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+loop:
+	CMPQ   DI, $0x20
+	JL     rest
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	XORQ   R12, R12
+	MOVQ   DX, R13
+
+wide:
+	VCVTPH2PS    (R13), Z8
+	VCVTPH2PS    32(R13), Z9
+	VBROADCASTSS (R8)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R9)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (R10)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (CX)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Z8
+	MOVQ         (AX), R12
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (R12)(R11*1)
+	VMULPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMULPS       Z8, Z2, Z2
+	VMOVUPS      Z2, (R12)(R11*1)
+	VMULPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 64(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, (R12)(R11*1)
+	VMULPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 64(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS      Z6, (R12)(R11*1)
+	VMULPS       Z8, Z7, Z7
+	VMOVUPS      Z7, 64(R12)(R11*1)
+	ADDQ         $0x00000080, R11
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x20, DI
+	JG           loop
+	JMP          done
+
+rest:
+	VXORPS X11, X11, X11
+	VXORPS X12, X12, X12
+	VXORPS X13, X13, X13
+	VXORPS X14, X14, X14
+	XORQ   R12, R12
+	MOVQ   DX, R13
+
+narrow:
+	VCVTPH2PS    (R13), Z0
+	VBROADCASTSS (R8)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z11
+	VBROADCASTSS (R9)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z12
+	VBROADCASTSS (R10)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z13
+	VBROADCASTSS (CX)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z14
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           narrow
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         (AX), CX
+	VMULPS       Z0, Z11, Z11
+	VMOVUPS      Z11, (CX)(R11*1)
+	MOVQ         8(AX), CX
+	VMULPS       Z0, Z12, Z12
+	VMOVUPS      Z12, (CX)(R11*1)
+	MOVQ         16(AX), CX
+	VMULPS       Z0, Z13, Z13
+	VMOVUPS      Z13, (CX)(R11*1)
+	MOVQ         24(AX), AX
+	VMULPS       Z0, Z14, Z14
+	VMOVUPS      Z14, (AX)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func valuesHalfAVX512x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·valuesHalfAVX512x4(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+loop:
+	CMPQ    DI, $0x40
+	JL      rest
+	MOVQ    (AX), R12
+	VMOVUPS (R12)(R11*1), Z0
+	VMOVUPS 64(R12)(R11*1), Z1
+	VMOVUPS 128(R12)(R11*1), Z2
+	VMOVUPS 192(R12)(R11*1), Z3
+	MOVQ    8(AX), R12
+	VMOVUPS (R12)(R11*1), Z4
+	VMOVUPS 64(R12)(R11*1), Z5
+	VMOVUPS 128(R12)(R11*1), Z6
+	VMOVUPS 192(R12)(R11*1), Z7
+	MOVQ    16(AX), R12
+	VMOVUPS (R12)(R11*1), Z8
+	VMOVUPS 64(R12)(R11*1), Z9
+	VMOVUPS 128(R12)(R11*1), Z10
+	VMOVUPS 192(R12)(R11*1), Z11
+	MOVQ    24(AX), R12
+	VMOVUPS (R12)(R11*1), Z12
+	VMOVUPS 64(R12)(R11*1), Z13
+	VMOVUPS 128(R12)(R11*1), Z14
+	VMOVUPS 192(R12)(R11*1), Z15
+	XORQ    R12, R12
+	MOVQ    DX, R13
+
+wide:
+	VCVTPH2PS    (R13), Z16
+	VCVTPH2PS    32(R13), Z17
+	VCVTPH2PS    64(R13), Z18
+	VCVTPH2PS    96(R13), Z19
+	VBROADCASTSS (R8)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R9)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (R10)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (CX)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           wide
+	MOVQ         (AX), R12
+	VMOVUPS      Z0, (R12)(R11*1)
+	VMOVUPS      Z1, 64(R12)(R11*1)
+	VMOVUPS      Z2, 128(R12)(R11*1)
+	VMOVUPS      Z3, 192(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMOVUPS      Z4, (R12)(R11*1)
+	VMOVUPS      Z5, 64(R12)(R11*1)
+	VMOVUPS      Z6, 128(R12)(R11*1)
+	VMOVUPS      Z7, 192(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMOVUPS      Z8, (R12)(R11*1)
+	VMOVUPS      Z9, 64(R12)(R11*1)
+	VMOVUPS      Z10, 128(R12)(R11*1)
+	VMOVUPS      Z11, 192(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMOVUPS      Z12, (R12)(R11*1)
+	VMOVUPS      Z13, 64(R12)(R11*1)
+	VMOVUPS      Z14, 128(R12)(R11*1)
+	VMOVUPS      Z15, 192(R12)(R11*1)
+	ADDQ         $0x00000100, R11
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, DI
+	JMP          loop
+
+rest:
+	TESTQ DI, DI
+	JE    done
+
+few:
+	MOVQ    (AX), R12
+	VMOVUPS (R12)(R11*1), Z0
+	MOVQ    8(AX), R12
+	VMOVUPS (R12)(R11*1), Z1
+	MOVQ    16(AX), R12
+	VMOVUPS (R12)(R11*1), Z2
+	MOVQ    24(AX), R12
+	VMOVUPS (R12)(R11*1), Z3
+	XORQ    R12, R12
+	MOVQ    DX, R13
+
+narrow:
+	VCVTPH2PS    (R13), Z4
+	VBROADCASTSS (R8)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R9)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R10)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (CX)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           narrow
+	MOVQ         (AX), R12
+	VMOVUPS      Z0, (R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMOVUPS      Z1, (R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMOVUPS      Z2, (R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMOVUPS      Z3, (R12)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           few
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresFullAVX512x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·scoresFullAVX512x1(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+loop:
+	CMPQ   DI, $0x20
+	JL     rest
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	XORQ   R9, R9
+	MOVQ   DX, R10
+
+wide:
+	VMOVUPS      (R10), Z2
+	VMOVUPS      64(R10), Z3
+	VBROADCASTSS (CX)(R9*4), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Z2
+	MOVQ         (AX), R9
+	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (R9)(R8*1)
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, 64(R9)(R8*1)
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x20, DI
+	JG           loop
+	JMP          done
+
+rest:
+	VXORPS X5, X5, X5
+	XORQ   R9, R9
+	MOVQ   DX, R10
+
+narrow:
+	VMOVUPS      (R10), Z0
+	VBROADCASTSS (CX)(R9*4), Z1
+	VFMADD231PS  Z0, Z1, Z5
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           narrow
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         (AX), AX
+	VMULPS       Z0, Z5, Z5
+	VMOVUPS      Z5, (AX)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func valuesFullAVX512x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·valuesFullAVX512x1(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+loop:
+	CMPQ    DI, $0x40
+	JL      rest
+	MOVQ    (AX), R9
+	VMOVUPS (R9)(R8*1), Z0
+	VMOVUPS 64(R9)(R8*1), Z1
+	VMOVUPS 128(R9)(R8*1), Z2
+	VMOVUPS 192(R9)(R8*1), Z3
+	XORQ    R9, R9
+	MOVQ    DX, R10
+
+wide:
+	VMOVUPS      (R10), Z4
+	VMOVUPS      64(R10), Z5
+	VMOVUPS      128(R10), Z6
+	VMOVUPS      192(R10), Z7
+	VBROADCASTSS (CX)(R9*4), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           wide
+	MOVQ         (AX), R9
+	VMOVUPS      Z0, (R9)(R8*1)
+	VMOVUPS      Z1, 64(R9)(R8*1)
+	VMOVUPS      Z2, 128(R9)(R8*1)
+	VMOVUPS      Z3, 192(R9)(R8*1)
+	ADDQ         $0x00000100, R8
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x40, DI
+	JMP          loop
+
+rest:
+	TESTQ DI, DI
+	JE    done
+
+few:
+	MOVQ    (AX), R9
+	VMOVUPS (R9)(R8*1), Z0
+	XORQ    R9, R9
+	MOVQ    DX, R10
+
+narrow:
+	VMOVUPS      (R10), Z1
+	VBROADCASTSS (CX)(R9*4), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           narrow
+	MOVQ         (AX), R9
+	VMOVUPS      Z0, (R9)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           few
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresFullAVX512x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·scoresFullAVX512x2(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+loop:
+	CMPQ   DI, $0x20
+	JL     rest
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
+	MOVQ   DX, R11
+
+wide:
+	VMOVUPS      (R11), Z4
+	VMOVUPS      64(R11), Z5
+	VBROADCASTSS (R8)(R10*4), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (CX)(R10*4), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Z4
+	MOVQ         (AX), R10
+	VMULPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (R10)(R9*1)
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, 64(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, (R10)(R9*1)
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, 64(R10)(R9*1)
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x20, DI
+	JG           loop
+	JMP          done
+
+rest:
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	XORQ   R10, R10
+	MOVQ   DX, R11
+
+narrow:
+	VMOVUPS      (R11), Z0
+	VBROADCASTSS (R8)(R10*4), Z1
+	VFMADD231PS  Z0, Z1, Z7
+	VBROADCASTSS (CX)(R10*4), Z1
+	VFMADD231PS  Z0, Z1, Z8
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           narrow
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         (AX), CX
+	VMULPS       Z0, Z7, Z7
+	VMOVUPS      Z7, (CX)(R9*1)
+	MOVQ         8(AX), AX
+	VMULPS       Z0, Z8, Z8
+	VMOVUPS      Z8, (AX)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func valuesFullAVX512x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·valuesFullAVX512x2(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+loop:
+	CMPQ    DI, $0x40
+	JL      rest
+	MOVQ    (AX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	VMOVUPS 64(R10)(R9*1), Z1
+	VMOVUPS 128(R10)(R9*1), Z2
+	VMOVUPS 192(R10)(R9*1), Z3
+	MOVQ    8(AX), R10
+	VMOVUPS (R10)(R9*1), Z4
+	VMOVUPS 64(R10)(R9*1), Z5
+	VMOVUPS 128(R10)(R9*1), Z6
+	VMOVUPS 192(R10)(R9*1), Z7
+	XORQ    R10, R10
+	MOVQ    DX, R11
+
+wide:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VMOVUPS      128(R11), Z10
+	VMOVUPS      192(R11), Z11
+	VBROADCASTSS (R8)(R10*4), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (CX)(R10*4), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           wide
+	MOVQ         (AX), R10
+	VMOVUPS      Z0, (R10)(R9*1)
+	VMOVUPS      Z1, 64(R10)(R9*1)
+	VMOVUPS      Z2, 128(R10)(R9*1)
+	VMOVUPS      Z3, 192(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMOVUPS      Z4, (R10)(R9*1)
+	VMOVUPS      Z5, 64(R10)(R9*1)
+	VMOVUPS      Z6, 128(R10)(R9*1)
+	VMOVUPS      Z7, 192(R10)(R9*1)
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x40, DI
+	JMP          loop
+
+rest:
+	TESTQ DI, DI
+	JE    done
+
+few:
+	MOVQ    (AX), R10
+	VMOVUPS (R10)(R9*1), Z0
+	MOVQ    8(AX), R10
+	VMOVUPS (R10)(R9*1), Z1
+	XORQ    R10, R10
+	MOVQ    DX, R11
+
+narrow:
+	VMOVUPS      (R11), Z2
+	VBROADCASTSS (R8)(R10*4), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS (CX)(R10*4), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           narrow
+	MOVQ         (AX), R10
+	VMOVUPS      Z0, (R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMOVUPS      Z1, (R10)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           few
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresFullAVX512x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·scoresFullAVX512x4(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+loop:
+	CMPQ   DI, $0x20
+	JL     rest
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	XORQ   R12, R12
+	MOVQ   DX, R13
+
+wide:
+	VMOVUPS      (R13), Z8
+	VMOVUPS      64(R13), Z9
+	VBROADCASTSS (R8)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R9)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (R10)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (CX)(R12*4), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Z8
+	MOVQ         (AX), R12
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (R12)(R11*1)
+	VMULPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMULPS       Z8, Z2, Z2
+	VMOVUPS      Z2, (R12)(R11*1)
+	VMULPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 64(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, (R12)(R11*1)
+	VMULPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 64(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS      Z6, (R12)(R11*1)
+	VMULPS       Z8, Z7, Z7
+	VMOVUPS      Z7, 64(R12)(R11*1)
+	ADDQ         $0x00000080, R11
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x20, DI
+	JG           loop
+	JMP          done
+
+rest:
+	VXORPS X11, X11, X11
+	VXORPS X12, X12, X12
+	VXORPS X13, X13, X13
+	VXORPS X14, X14, X14
+	XORQ   R12, R12
+	MOVQ   DX, R13
+
+narrow:
+	VMOVUPS      (R13), Z0
+	VBROADCASTSS (R8)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z11
+	VBROADCASTSS (R9)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z12
+	VBROADCASTSS (R10)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z13
+	VBROADCASTSS (CX)(R12*4), Z1
+	VFMADD231PS  Z0, Z1, Z14
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           narrow
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         (AX), CX
+	VMULPS       Z0, Z11, Z11
+	VMOVUPS      Z11, (CX)(R11*1)
+	MOVQ         8(AX), CX
+	VMULPS       Z0, Z12, Z12
+	VMOVUPS      Z12, (CX)(R11*1)
+	MOVQ         16(AX), CX
+	VMULPS       Z0, Z13, Z13
+	VMOVUPS      Z13, (CX)(R11*1)
+	MOVQ         24(AX), AX
+	VMULPS       Z0, Z14, Z14
+	VMOVUPS      Z14, (AX)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func valuesFullAVX512x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, AVX512F
+TEXT ·valuesFullAVX512x4(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+loop:
+	CMPQ    DI, $0x40
+	JL      rest
+	MOVQ    (AX), R12
+	VMOVUPS (R12)(R11*1), Z0
+	VMOVUPS 64(R12)(R11*1), Z1
+	VMOVUPS 128(R12)(R11*1), Z2
+	VMOVUPS 192(R12)(R11*1), Z3
+	MOVQ    8(AX), R12
+	VMOVUPS (R12)(R11*1), Z4
+	VMOVUPS 64(R12)(R11*1), Z5
+	VMOVUPS 128(R12)(R11*1), Z6
+	VMOVUPS 192(R12)(R11*1), Z7
+	MOVQ    16(AX), R12
+	VMOVUPS (R12)(R11*1), Z8
+	VMOVUPS 64(R12)(R11*1), Z9
+	VMOVUPS 128(R12)(R11*1), Z10
+	VMOVUPS 192(R12)(R11*1), Z11
+	MOVQ    24(AX), R12
+	VMOVUPS (R12)(R11*1), Z12
+	VMOVUPS 64(R12)(R11*1), Z13
+	VMOVUPS 128(R12)(R11*1), Z14
+	VMOVUPS 192(R12)(R11*1), Z15
+	XORQ    R12, R12
+	MOVQ    DX, R13
+
+wide:
+	VMOVUPS      (R13), Z16
+	VMOVUPS      64(R13), Z17
+	VMOVUPS      128(R13), Z18
+	VMOVUPS      192(R13), Z19
+	VBROADCASTSS (R8)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R9)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (R10)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (CX)(R12*4), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           wide
+	MOVQ         (AX), R12
+	VMOVUPS      Z0, (R12)(R11*1)
+	VMOVUPS      Z1, 64(R12)(R11*1)
+	VMOVUPS      Z2, 128(R12)(R11*1)
+	VMOVUPS      Z3, 192(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMOVUPS      Z4, (R12)(R11*1)
+	VMOVUPS      Z5, 64(R12)(R11*1)
+	VMOVUPS      Z6, 128(R12)(R11*1)
+	VMOVUPS      Z7, 192(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMOVUPS      Z8, (R12)(R11*1)
+	VMOVUPS      Z9, 64(R12)(R11*1)
+	VMOVUPS      Z10, 128(R12)(R11*1)
+	VMOVUPS      Z11, 192(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMOVUPS      Z12, (R12)(R11*1)
+	VMOVUPS      Z13, 64(R12)(R11*1)
+	VMOVUPS      Z14, 128(R12)(R11*1)
+	VMOVUPS      Z15, 192(R12)(R11*1)
+	ADDQ         $0x00000100, R11
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x40, DI
+	JMP          loop
+
+rest:
+	TESTQ DI, DI
+	JE    done
+
+few:
+	MOVQ    (AX), R12
+	VMOVUPS (R12)(R11*1), Z0
+	MOVQ    8(AX), R12
+	VMOVUPS (R12)(R11*1), Z1
+	MOVQ    16(AX), R12
+	VMOVUPS (R12)(R11*1), Z2
+	MOVQ    24(AX), R12
+	VMOVUPS (R12)(R11*1), Z3
+	XORQ    R12, R12
+	MOVQ    DX, R13
+
+narrow:
+	VMOVUPS      (R13), Z4
+	VBROADCASTSS (R8)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R9)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R10)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (CX)(R12*4), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           narrow
+	MOVQ         (AX), R12
+	VMOVUPS      Z0, (R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMOVUPS      Z1, (R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMOVUPS      Z2, (R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMOVUPS      Z3, (R12)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           few
+
+done:
+	VZEROUPPER
+	RET
+
+// func toHalfAVX512(dst *uint16, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·toHalfAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS   (CX), Z0
+	VCVTPS2PH $0x00, Z0, (AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x10, DX
+	JG        loop
+	VZEROUPPER
+	RET
+
+// func scoresHalfAVX2x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·scoresHalfAVX2x1(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+loop:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	XORQ   R9, R9
+	MOVQ   DX, R10
+
+wide:
+	VCVTPH2PS    (R10), Y2
+	VCVTPH2PS    16(R10), Y3
+	VBROADCASTSS (CX)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Y2
+	MOVQ         (AX), R9
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (R9)(R8*1)
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 32(R9)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func valuesHalfAVX2x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, F16C, FMA3
+TEXT ·valuesHalfAVX2x1(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+few:
+	MOVQ    (AX), R9
+	VMOVUPS (R9)(R8*1), Y0
+	VMOVUPS 32(R9)(R8*1), Y1
+	XORQ    R9, R9
+	MOVQ    DX, R10
+
+narrow:
+	VCVTPH2PS    (R10), Y2
+	VCVTPH2PS    16(R10), Y3
+	VBROADCASTSS (CX)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           narrow
+	MOVQ         (AX), R9
+	VMOVUPS      Y0, (R9)(R8*1)
+	VMOVUPS      Y1, 32(R9)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           few
+	VZEROUPPER
+	RET
+
+// func scoresHalfAVX2x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·scoresHalfAVX2x2(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+loop:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
+	MOVQ   DX, R11
+
+wide:
+	VCVTPH2PS    (R11), Y4
+	VCVTPH2PS    16(R11), Y5
+	VBROADCASTSS (R8)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Y4
+	MOVQ         (AX), R10
+	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (R10)(R9*1)
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 32(R10)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func valuesHalfAVX2x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, F16C, FMA3
+TEXT ·valuesHalfAVX2x2(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+few:
+	MOVQ    (AX), R10
+	VMOVUPS (R10)(R9*1), Y0
+	VMOVUPS 32(R10)(R9*1), Y1
+	MOVQ    8(AX), R10
+	VMOVUPS (R10)(R9*1), Y2
+	VMOVUPS 32(R10)(R9*1), Y3
+	XORQ    R10, R10
+	MOVQ    DX, R11
+
+narrow:
+	VCVTPH2PS    (R11), Y4
+	VCVTPH2PS    16(R11), Y5
+	VBROADCASTSS (R8)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           narrow
+	MOVQ         (AX), R10
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMOVUPS      Y1, 32(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMOVUPS      Y2, (R10)(R9*1)
+	VMOVUPS      Y3, 32(R10)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           few
+	VZEROUPPER
+	RET
+
+// func scoresHalfAVX2x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·scoresHalfAVX2x4(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+loop:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	XORQ   R12, R12
+	MOVQ   DX, R13
+
+wide:
+	VCVTPH2PS    (R13), Y8
+	VCVTPH2PS    16(R13), Y9
+	VBROADCASTSS (R8)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R9)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R10)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Y8
+	MOVQ         (AX), R12
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (R12)(R11*1)
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, (R12)(R11*1)
+	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 32(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, (R12)(R11*1)
+	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 32(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMULPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R12)(R11*1)
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 32(R12)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func valuesHalfAVX2x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, F16C, FMA3
+TEXT ·valuesHalfAVX2x4(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+few:
+	MOVQ    (AX), R12
+	VMOVUPS (R12)(R11*1), Y0
+	VMOVUPS 32(R12)(R11*1), Y1
+	MOVQ    8(AX), R12
+	VMOVUPS (R12)(R11*1), Y2
+	VMOVUPS 32(R12)(R11*1), Y3
+	MOVQ    16(AX), R12
+	VMOVUPS (R12)(R11*1), Y4
+	VMOVUPS 32(R12)(R11*1), Y5
+	MOVQ    24(AX), R12
+	VMOVUPS (R12)(R11*1), Y6
+	VMOVUPS 32(R12)(R11*1), Y7
+	XORQ    R12, R12
+	MOVQ    DX, R13
+
+narrow:
+	VCVTPH2PS    (R13), Y8
+	VCVTPH2PS    16(R13), Y9
+	VBROADCASTSS (R8)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R9)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R10)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           narrow
+	MOVQ         (AX), R12
+	VMOVUPS      Y0, (R12)(R11*1)
+	VMOVUPS      Y1, 32(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMOVUPS      Y2, (R12)(R11*1)
+	VMOVUPS      Y3, 32(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMOVUPS      Y4, (R12)(R11*1)
+	VMOVUPS      Y5, 32(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMOVUPS      Y6, (R12)(R11*1)
+	VMOVUPS      Y7, 32(R12)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, DI
+	JG           few
+	VZEROUPPER
+	RET
+
+// func scoresFullAVX2x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, FMA3
+TEXT ·scoresFullAVX2x1(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+loop:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	XORQ   R9, R9
+	MOVQ   DX, R10
+
+wide:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (CX)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Y2
+	MOVQ         (AX), R9
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (R9)(R8*1)
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 32(R9)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func valuesFullAVX2x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, FMA3
+TEXT ·valuesFullAVX2x1(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), CX
+	XORQ R8, R8
+
+few:
+	MOVQ    (AX), R9
+	VMOVUPS (R9)(R8*1), Y0
+	VMOVUPS 32(R9)(R8*1), Y1
+	XORQ    R9, R9
+	MOVQ    DX, R10
+
+narrow:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (CX)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, R10
+	INCQ         R9
+	CMPQ         R9, BX
+	JL           narrow
+	MOVQ         (AX), R9
+	VMOVUPS      Y0, (R9)(R8*1)
+	VMOVUPS      Y1, 32(R9)(R8*1)
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           few
+	VZEROUPPER
+	RET
+
+// func scoresFullAVX2x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, FMA3
+TEXT ·scoresFullAVX2x2(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+loop:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
+	MOVQ   DX, R11
+
+wide:
+	VMOVUPS      (R11), Y4
+	VMOVUPS      32(R11), Y5
+	VBROADCASTSS (R8)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Y4
+	MOVQ         (AX), R10
+	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (R10)(R9*1)
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 32(R10)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func valuesFullAVX2x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, FMA3
+TEXT ·valuesFullAVX2x2(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), CX
+	XORQ R9, R9
+
+few:
+	MOVQ    (AX), R10
+	VMOVUPS (R10)(R9*1), Y0
+	VMOVUPS 32(R10)(R9*1), Y1
+	MOVQ    8(AX), R10
+	VMOVUPS (R10)(R9*1), Y2
+	VMOVUPS 32(R10)(R9*1), Y3
+	XORQ    R10, R10
+	MOVQ    DX, R11
+
+narrow:
+	VMOVUPS      (R11), Y4
+	VMOVUPS      32(R11), Y5
+	VBROADCASTSS (R8)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(R10*4), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, R11
+	INCQ         R10
+	CMPQ         R10, BX
+	JL           narrow
+	MOVQ         (AX), R10
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMOVUPS      Y1, 32(R10)(R9*1)
+	MOVQ         8(AX), R10
+	VMOVUPS      Y2, (R10)(R9*1)
+	VMOVUPS      Y3, 32(R10)(R9*1)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           few
+	VZEROUPPER
+	RET
+
+// func scoresFullAVX2x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+// Requires: AVX, FMA3
+TEXT ·scoresFullAVX2x4(SB), NOSPLIT, $0-52
+	MOVQ s+0(FP), AX
+	MOVQ q+8(FP), CX
+	MOVQ k+16(FP), DX
+	MOVQ dim+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+loop:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	XORQ   R12, R12
+	MOVQ   DX, R13
+
+wide:
+	VMOVUPS      (R13), Y8
+	VMOVUPS      32(R13), Y9
+	VBROADCASTSS (R8)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R9)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R10)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           wide
+	VBROADCASTSS scale+48(FP), Y8
+	MOVQ         (AX), R12
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (R12)(R11*1)
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, (R12)(R11*1)
+	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 32(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, (R12)(R11*1)
+	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 32(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMULPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (R12)(R11*1)
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 32(R12)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func valuesFullAVX2x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+// Requires: AVX, FMA3
+TEXT ·valuesFullAVX2x4(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ p+8(FP), CX
+	MOVQ v+16(FP), DX
+	MOVQ tokens+24(FP), BX
+	MOVQ stride+32(FP), SI
+	MOVQ n+40(FP), DI
+	MOVQ (CX), R8
+	MOVQ 8(CX), R9
+	MOVQ 16(CX), R10
+	MOVQ 24(CX), CX
+	XORQ R11, R11
+
+few:
+	MOVQ    (AX), R12
+	VMOVUPS (R12)(R11*1), Y0
+	VMOVUPS 32(R12)(R11*1), Y1
+	MOVQ    8(AX), R12
+	VMOVUPS (R12)(R11*1), Y2
+	VMOVUPS 32(R12)(R11*1), Y3
+	MOVQ    16(AX), R12
+	VMOVUPS (R12)(R11*1), Y4
+	VMOVUPS 32(R12)(R11*1), Y5
+	MOVQ    24(AX), R12
+	VMOVUPS (R12)(R11*1), Y6
+	VMOVUPS 32(R12)(R11*1), Y7
+	XORQ    R12, R12
+	MOVQ    DX, R13
+
+narrow:
+	VMOVUPS      (R13), Y8
+	VMOVUPS      32(R13), Y9
+	VBROADCASTSS (R8)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R9)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R10)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX)(R12*4), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, R13
+	INCQ         R12
+	CMPQ         R12, BX
+	JL           narrow
+	MOVQ         (AX), R12
+	VMOVUPS      Y0, (R12)(R11*1)
+	VMOVUPS      Y1, 32(R12)(R11*1)
+	MOVQ         8(AX), R12
+	VMOVUPS      Y2, (R12)(R11*1)
+	VMOVUPS      Y3, 32(R12)(R11*1)
+	MOVQ         16(AX), R12
+	VMOVUPS      Y4, (R12)(R11*1)
+	VMOVUPS      Y5, 32(R12)(R11*1)
+	MOVQ         24(AX), R12
+	VMOVUPS      Y6, (R12)(R11*1)
+	VMOVUPS      Y7, 32(R12)(R11*1)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, DI
+	JG           few
+	VZEROUPPER
+	RET
+
+// func toHalfAVX2(dst *uint16, x *float32, n int)
+// Requires: AVX, F16C
+TEXT ·toHalfAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	VMOVUPS   32(CX), Y0
+	VCVTPS2PH $0x00, Y0, 16(AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x10, DX
+	JG        loop
+	VZEROUPPER
+	RET
+
 // func expSumAVX512(x *float32, sums *[16]float32, top float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-32
@@ -31345,134 +33199,6 @@ loop:
 	ADDQ    $0x00000040, DX
 	SUBQ    $0x10, BX
 	JG      loop
-	VZEROUPPER
-	RET
-
-// func scoresAVX512(s *float32, q *float32, k *float32, dim int, stride int, scale float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·scoresAVX512(SB), NOSPLIT, $0-56
-	MOVQ         s+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         k+16(FP), DX
-	MOVQ         dim+24(FP), BX
-	MOVQ         stride+32(FP), SI
-	MOVQ         n+48(FP), DI
-	VBROADCASTSS scale+40(FP), Z0
-	CMPQ         DI, $0x20
-	JL           one
-
-two:
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	MOVQ   BX, R8
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-
-dims2:
-	VBROADCASTSS (R9), Z3
-	VFMADD231PS  (R10), Z3, Z1
-	VFMADD231PS  64(R10), Z3, Z2
-	ADDQ         $0x04, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNE          dims2
-	VMULPS       Z0, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VMULPS       Z0, Z2, Z2
-	VMOVUPS      Z2, 64(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, DI
-	CMPQ         DI, $0x20
-	JGE          two
-	TESTQ        DI, DI
-	JE           done
-
-one:
-	VPXORD Z4, Z4, Z4
-	MOVQ   BX, R8
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-
-dims1:
-	VBROADCASTSS (R9), Z1
-	VFMADD231PS  (R10), Z1, Z4
-	ADDQ         $0x04, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNE          dims1
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, DI
-
-done:
-	VZEROUPPER
-	RET
-
-// func valuesAVX512(out *float32, p *float32, v *float32, tokens int, stride int, n int)
-// Requires: AVX, AVX512F
-TEXT ·valuesAVX512(SB), NOSPLIT, $0-48
-	MOVQ out+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ v+16(FP), DX
-	MOVQ tokens+24(FP), BX
-	MOVQ stride+32(FP), SI
-	MOVQ n+40(FP), DI
-
-four:
-	CMPQ    DI, $0x40
-	JL      one
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	MOVQ    BX, R8
-	MOVQ    CX, R9
-	MOVQ    DX, R10
-
-tokens4:
-	VBROADCASTSS (R9), Z4
-	VFMADD231PS  (R10), Z4, Z0
-	VFMADD231PS  64(R10), Z4, Z1
-	VFMADD231PS  128(R10), Z4, Z2
-	VFMADD231PS  192(R10), Z4, Z3
-	ADDQ         $0x04, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNE          tokens4
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, DI
-	JMP          four
-
-one:
-	CMPQ    DI, $0x10
-	JL      done
-	VMOVUPS (AX), Z0
-	MOVQ    BX, R8
-	MOVQ    CX, R9
-	MOVQ    DX, R10
-
-tokens1:
-	VBROADCASTSS (R9), Z1
-	VFMADD231PS  (R10), Z1, Z0
-	ADDQ         $0x04, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNE          tokens1
-	VMOVUPS      Z0, (AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, DI
-	JMP          one
-
-done:
 	VZEROUPPER
 	RET
 
@@ -32261,77 +33987,6 @@ loop:
 	ADDQ    $0x00000040, DX
 	SUBQ    $0x10, BX
 	JG      loop
-	VZEROUPPER
-	RET
-
-// func scoresAVX2(s *float32, q *float32, k *float32, dim int, stride int, scale float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·scoresAVX2(SB), NOSPLIT, $0-56
-	MOVQ         s+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         k+16(FP), DX
-	MOVQ         dim+24(FP), BX
-	MOVQ         stride+32(FP), SI
-	MOVQ         n+48(FP), DI
-	VBROADCASTSS scale+40(FP), Y0
-
-tokens:
-	VPXOR Y1, Y1, Y1
-	VPXOR Y2, Y2, Y2
-	MOVQ  BX, R8
-	MOVQ  CX, R9
-	MOVQ  DX, R10
-
-dims:
-	VBROADCASTSS (R9), Y3
-	VFMADD231PS  (R10), Y3, Y1
-	VFMADD231PS  32(R10), Y3, Y2
-	ADDQ         $0x04, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNE          dims
-	VMULPS       Y0, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 32(AX)
-	ADDQ         $0x40, AX
-	ADDQ         $0x40, DX
-	SUBQ         $0x10, DI
-	JG           tokens
-	VZEROUPPER
-	RET
-
-// func valuesAVX2(out *float32, p *float32, v *float32, tokens int, stride int, n int)
-// Requires: AVX, FMA3
-TEXT ·valuesAVX2(SB), NOSPLIT, $0-48
-	MOVQ out+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ v+16(FP), DX
-	MOVQ tokens+24(FP), BX
-	MOVQ stride+32(FP), SI
-	MOVQ n+40(FP), DI
-
-dims:
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	MOVQ    BX, R8
-	MOVQ    CX, R9
-	MOVQ    DX, R10
-
-tokens:
-	VBROADCASTSS (R9), Y2
-	VFMADD231PS  (R10), Y2, Y0
-	VFMADD231PS  32(R10), Y2, Y1
-	ADDQ         $0x04, R9
-	ADDQ         SI, R10
-	DECQ         R8
-	JNE          tokens
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $0x40, AX
-	ADDQ         $0x40, DX
-	SUBQ         $0x10, DI
-	JG           dims
 	VZEROUPPER
 	RET
 

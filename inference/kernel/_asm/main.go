@@ -36,6 +36,7 @@ func main() {
 		tileIQ4XS(cols)
 	}
 	avx2All()
+	attention()
 	elementwise512()
 	elementwise256()
 	Generate()
