@@ -54,10 +54,11 @@ type Matrix struct {
 	Type    quant.Type
 	Rows, K int
 
-	class ProductClass
-	kind  ActKind
-	mins  bool
-	data  []byte
+	class  ProductClass
+	kind   ActKind
+	mins   bool
+	blocks int // of a row
+	data   []byte
 }
 
 // Packable tells whether weights of the type can be multiplied.
@@ -72,12 +73,11 @@ func (m *Matrix) Padded() int { return m.Panels() * PanelRows }
 // Bytes is the size of the packed weights.
 func (m *Matrix) Bytes() int64 { return int64(len(m.data)) }
 
-func (m *Matrix) blocks() int    { return m.K / m.Type.Block() }
 func (m *Matrix) blockSize() int { return m.Type.BlockBytes() * PanelRows }
 
 // panel returns panel p.
 func (m *Matrix) panel(p int) []byte {
-	size := m.blocks() * m.blockSize()
+	size := len(m.data) / m.Panels()
 	return m.data[p*size:][:size]
 }
 

@@ -33,7 +33,7 @@ func (m *Matrix) mulAVX2(out []float32, w []byte, x []Act) {
 }
 
 func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX2x4(w, s, x, out, n)
 	case quant.F16:
@@ -70,7 +70,7 @@ func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX2x1(out *float32, w, s *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX2x1(w, s, x, out, n)
 	case quant.F16:

@@ -51,7 +51,7 @@ func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) {
 // stores before it, those of the last product too, have reached the cache.
 func (m *Matrix) heads(p *[4]*byte, x []Act) {
 	for i := range x {
-		a, n := &x[i], m.blocks()
+		a, n := &x[i], m.blocks
 		switch m.kind {
 		case By32:
 			p[i] = (*byte)(unsafe.Pointer(&a.A[:n][0]))
@@ -64,7 +64,7 @@ func (m *Matrix) heads(p *[4]*byte, x []Act) {
 }
 
 func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x4(w, x, out, n)
 	case quant.F16:
@@ -101,7 +101,7 @@ func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x2(w, x, out, n)
 	case quant.F16:
@@ -138,7 +138,7 @@ func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX512x1(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x1(w, x, out, n)
 	case quant.F16:

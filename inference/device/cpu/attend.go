@@ -58,7 +58,7 @@ func (d *Device) Attend(dst device.Buffer, a *device.Attention, q device.Buffer,
 	op.few = c.KVHeads*((len(rows)*op.group+kernel.Queries-1)/kernel.Queries) < d.pool.threads
 	op.tiles, op.views = grow(op.tiles, d.pool.threads), grow(op.views, d.pool.threads)
 	for i := range op.tiles {
-		op.tiles[i].grow(op.width)
+		op.tiles[i].grow(op.width + lanes)
 	}
 	d.pool.run(op)
 }
@@ -116,7 +116,6 @@ func (op *attend) together(b *barrier, thread, threads int) {
 			t.sums[j] = op.softmax(t, j)
 		}
 		b.wait()
-		const lanes = 16 // of a register: what is left is of the last thread
 		from, to = share(dim/lanes, thread, threads)
 		if from, to = from*lanes, to*lanes; thread == threads-1 {
 			to = dim
@@ -224,10 +223,22 @@ func (op *attend) softmax(t *tile, j int) float32 {
 		kernel.Squash(s, 1, op.a.Cap)
 	}
 	top := kernel.Max(s)
+	s = whole(s)
 	if op.sinks == nil {
 		return kernel.ExpSum(s, top)
 	}
 	sink := op.sinks[t.kv*op.group+(t.first+j)%op.group]
 	top = max(top, sink)
 	return kernel.ExpSum(s, top) + kernel.Exp(sink-top)
+}
+
+// lanes is how many values the widest register holds.
+const lanes = 16
+
+// whole lengthens scores to whole registers, by some whose weight is 0.
+func whole(s []float32) []float32 {
+	for i := len(s); i%lanes != 0; i++ {
+		s = append(s, float32(math.Inf(-1)))
+	}
+	return s
 }
