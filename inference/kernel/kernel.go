@@ -93,11 +93,13 @@ func (m *Matrix) Mul(dst []float32, p int, x *Act) {
 // MulColumns sets the rows of panel p in dst, which is (len(x), Rows), to those of
 // W·x. The bits of a column do not depend on the others. The panel is read once
 // for four columns; it stays in the cache for the next four.
-func (m *Matrix) MulColumns(dst []float32, p int, x []Act) {
+func (m *Matrix) MulColumns(dst []float32, p int, x []Act, s *Scratch) {
 	if m.class == Plain {
 		m.mulColumnsPlain(dst, p, x)
 		return
 	}
+	done := m.mulWide(dst, p, x, s)
+	dst, x = dst[done*m.Rows:], x[done:]
 	var out [4 * PanelRows]float32
 	for w := m.panel(p); len(x) > 0; {
 		n := group(len(x))

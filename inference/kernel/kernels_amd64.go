@@ -244,6 +244,51 @@ func q3kAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func iq4xsAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// widenQ40AVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ40AVX512(dst *byte, w *byte, n int)
+
+// widenQ50AVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ50AVX512(dst *byte, w *byte, n int)
+
+// widenIQ4NLAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenIQ4NLAVX512(dst *byte, w *byte, n int)
+
+// widenQ4KAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ4KAVX512(dst *byte, w *byte, n int)
+
+// widenQ5KAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ5KAVX512(dst *byte, w *byte, n int)
+
+// widenQ6KAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ6KAVX512(dst *byte, w *byte, n int)
+
+// wideAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func wideAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// wideQ4KAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func wideQ4KAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// wideQ6KAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func wideQ6KAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q40AVX2x1 adds a part of one panel × columns.
 //
 //go:noescape

@@ -9,6 +9,8 @@ type acts struct {
 	cols []kernel.Act
 	by32 []kernel.Act32
 	by2  []kernel.Act256
+
+	scratch []kernel.Scratch // of each thread
 }
 
 // reset makes room for n columns of k values. The float form is set by whoever
@@ -63,7 +65,7 @@ func (a *acts) multiply(dst []float32, w weight, thread, threads int) {
 	for cols := a.cols; len(cols) > 0; {
 		n := min(atOnce, len(cols))
 		for p := from; p < to; p++ {
-			w.MulColumns(dst, p, cols[:n])
+			w.MulColumns(dst, p, cols[:n], &a.scratch[thread])
 		}
 		dst, cols = dst[n*w.Rows():], cols[n:]
 	}

@@ -35,6 +35,7 @@ func main() {
 		tileQ3K(cols)
 		tileIQ4XS(cols)
 	}
+	wide512()
 	avx2All()
 	attention()
 	elementwise512()
