@@ -26,6 +26,7 @@ type Settings struct {
 	TokenFile string   // empty: none
 	ModelDirs []string // files in them may be named in requests; read only
 	MemoryMax int64    // bytes that the workers of a machine may take together; 0: all there is
+	NVML      string   // library that sees the GPUs; empty: the usual one, "none": no GPU is seen
 	Nodes     map[string]Node
 }
 
@@ -75,7 +76,7 @@ func Load(environ []string) (Settings, error) {
 		}
 		return ""
 	}
-	s := Settings{Paths: paths(env), Limits: DefaultLimits()}
+	s := Settings{Paths: paths(env), Limits: DefaultLimits(), NVML: env("RBEE_NVML")}
 	if err := s.readFile(env); err != nil {
 		return Settings{}, err
 	}

@@ -30,6 +30,7 @@ func TestLoad(t *testing.T) {
 		"no such limit":  {"", map[string]string{"RBEE_LIMITS_NOPE": "3"}, nil, "RBEE_LIMITS_NOPE: unknown limit"},
 		"negative limit": {"", map[string]string{"RBEE_LIMITS_BEAT": "-1s"}, nil, "negative"},
 		"memory":         {"memory_max = '8GiB'\n", nil, func(s Settings) bool { return s.MemoryMax == 8<<30 }, ""},
+		"nvml":           {"", map[string]string{"RBEE_NVML": "none"}, func(s Settings) bool { return s.NVML == "none" }, ""},
 		"memory by env":  {"memory_max = '8GiB'\n", map[string]string{"RBEE_MEMORY_MAX": "1.5 MB"}, func(s Settings) bool { return s.MemoryMax == 1_500_000 }, ""},
 		"bad memory":     {"memory_max = 'much'\n", nil, nil, `memory_max: "much" is not a size`},
 		"no memory":      {"", map[string]string{"RBEE_MEMORY_MAX": "-1GB"}, nil, "RBEE_MEMORY_MAX"},

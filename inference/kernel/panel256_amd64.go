@@ -7,7 +7,8 @@ import "rbee/inference/quant"
 // mulAVX2 takes eight rows at a time for four columns, or all rows for one. Kernels
 // of super-blocks take all rows by themselves.
 func (m *Matrix) mulAVX2(out []float32, w []byte, x []Act) {
-	cols := m.heads(x)
+	var cols [4]*byte
+	m.heads(&cols, x)
 	switch {
 	case len(x) == 4 && m.kind == By256:
 		m.addAVX2x4(&out[0], &w[0], &w[0], &cols)
@@ -32,7 +33,7 @@ func (m *Matrix) mulAVX2(out []float32, w []byte, x []Act) {
 }
 
 func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX2x4(w, s, x, out, n)
 	case quant.F16:
@@ -69,7 +70,7 @@ func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX2x1(out *float32, w, s *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX2x1(w, s, x, out, n)
 	case quant.F16:

@@ -29,7 +29,8 @@ const (
 func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) {
 	switch {
 	case m.class == Fast && avx512.on:
-		cols := m.heads(x)
+		var cols [4]*byte
+		m.heads(&cols, x)
 		switch len(x) {
 		case 4:
 			m.addAVX512x4(&out[0], &w[0], &cols)
@@ -45,24 +46,28 @@ func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) {
 	}
 }
 
-// heads returns where each column's activations begin, after a look at their length.
-func (m *Matrix) heads(x []Act) (p [4]*byte) {
+// heads sets p to where each column's activations begin, after a look at their
+// length. It returns no array: copying one that was just written waits until all
+// stores before it, those of the last product too, have reached the cache.
+func (m *Matrix) heads(p *[4]*byte, x []Act) { m.headsFrom(p, x, 0, m.blocks) }
+
+// headsFrom is heads for n blocks from a given one on.
+func (m *Matrix) headsFrom(p *[4]*byte, x []Act, from, n int) {
 	for i := range x {
-		a, n := &x[i], m.blocks()
+		a := &x[i]
 		switch m.kind {
 		case By32:
-			p[i] = (*byte)(unsafe.Pointer(&a.A[:n][0]))
+			p[i] = (*byte)(unsafe.Pointer(&a.A[from:][:n][0]))
 		case By256:
-			p[i] = (*byte)(unsafe.Pointer(&a.B[:n][0]))
+			p[i] = (*byte)(unsafe.Pointer(&a.B[from:][:n][0]))
 		default:
-			p[i] = (*byte)(unsafe.Pointer(&a.F[:n][0]))
+			p[i] = (*byte)(unsafe.Pointer(&a.F[from:][:n][0]))
 		}
 	}
-	return p
 }
 
 func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x4(w, x, out, n)
 	case quant.F16:
@@ -99,7 +104,7 @@ func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x2(w, x, out, n)
 	case quant.F16:
@@ -136,7 +141,7 @@ func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX512x1(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x1(w, x, out, n)
 	case quant.F16:

@@ -21,6 +21,20 @@ func expSum(x []float32, sums *[16]float32, top float32) int {
 	return n
 }
 
+func silu(dst, x []float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case avx512.on:
+		siluAVX512(&dst[:n][0], &x[0], n)
+	case avx2.on:
+		siluAVX2(&dst[:n][0], &x[0], n)
+	default:
+		return 0
+	}
+	return n
+}
+
 func siluMul(dst, x, y []float32) int {
 	n := len(x) &^ 15
 	switch {
@@ -29,6 +43,34 @@ func siluMul(dst, x, y []float32) int {
 		siluMulAVX512(&dst[:n][0], &x[0], &y[:n][0], n)
 	case avx2.on:
 		siluMulAVX2(&dst[:n][0], &x[0], &y[:n][0], n)
+	default:
+		return 0
+	}
+	return n
+}
+
+func gelu(dst, x []float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case avx512.on:
+		geluAVX512(&dst[:n][0], &x[0], n)
+	case avx2.on:
+		geluAVX2(&dst[:n][0], &x[0], n)
+	default:
+		return 0
+	}
+	return n
+}
+
+func geluMul(dst, x, y []float32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case avx512.on:
+		geluMulAVX512(&dst[:n][0], &x[0], &y[:n][0], n)
+	case avx2.on:
+		geluMulAVX2(&dst[:n][0], &x[0], &y[:n][0], n)
 	default:
 		return 0
 	}
@@ -57,40 +99,6 @@ func scaleMul(dst, x, w []float32, scale float32) int {
 		scaleMulAVX512(&dst[:n][0], &x[0], &w[:n][0], scale, n)
 	case avx2.on:
 		scaleMulAVX2(&dst[:n][0], &x[0], &w[:n][0], scale, n)
-	default:
-		return 0
-	}
-	return n
-}
-
-// scores takes len(s), a multiple of 16.
-func scores(s, q, k []float32, stride int, scale float32) bool {
-	if len(s) == 0 || len(q) == 0 {
-		return len(s) == 0
-	}
-	_ = k[(len(q)-1)*stride:][:len(s)]
-	switch {
-	case avx512.on:
-		scoresAVX512(&s[0], &q[0], &k[0], len(q), 4*stride, scale, len(s))
-	case avx2.on:
-		scoresAVX2(&s[0], &q[0], &k[0], len(q), 4*stride, scale, len(s))
-	default:
-		return false
-	}
-	return true
-}
-
-func values(out, p, v []float32) int {
-	n := len(out) &^ 15
-	if n == 0 || len(p) == 0 {
-		return n
-	}
-	_ = v[:len(p)*len(out)]
-	switch {
-	case avx512.on:
-		valuesAVX512(&out[0], &p[0], &v[0], len(p), 4*len(out), n)
-	case avx2.on:
-		valuesAVX2(&out[0], &p[0], &v[0], len(p), 4*len(out), n)
 	default:
 		return 0
 	}

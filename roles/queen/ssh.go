@@ -221,8 +221,9 @@ func (f *fleet) firstWord(ctx context.Context, name core.NodeName, proc *remote.
 func (l *link) endThere(ctx context.Context, e *api.Ended, t *tunnel, exe string, p lease.Proc) {
 	e.Hive = string(lease.Termed)
 	t.words.Lock()
-	err := t.conn.Kill(ctx, exe, p)
+	said, err := t.conn.Kill(ctx, exe, p)
 	t.words.Unlock()
+	_ = json.Unmarshal([]byte(said), &e.Gone) // empty when it failed
 	if err != nil && l.alive() && l.hive.Shutdown(ctx) == nil {
 		e.Hive, err = string(lease.Asked), nil
 	}
@@ -248,6 +249,18 @@ func (f *fleet) lookThere(ctx context.Context, e *api.Ended, conn *remote.Conn, 
 	var has api.Capabilities
 	if err == nil && json.Unmarshal(said, &has) == nil && len(has.Devices) > 0 {
 		e.After = has.Devices[0].MemoryFreeBytes
+		freeAfter(e, has.Devices)
+	}
+}
+
+// freeAfter notes what GPUs have free after the end.
+func freeAfter(e *api.Ended, devices []core.Device) {
+	for i := range e.Devices {
+		for _, d := range devices {
+			if d.Backend == core.CUDA && d.Index == e.Devices[i].Device {
+				e.Devices[i].After = d.MemoryFreeBytes
+			}
+		}
 	}
 }
 
