@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"core/serve":           {"core", "core/api", "core/secure"},
 
 	"catalog":        {"core", "inference/gguf"},
-	"catalog/fetch":  {"core", "inference/gguf", "inference/model"},
+	"catalog/fetch":  {"core", "core/api", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 
