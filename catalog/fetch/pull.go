@@ -234,10 +234,19 @@ func (d *pull) work(ctx context.Context) error {
 			return nil
 		}
 		if err := d.piece(ctx, p, buf); err != nil {
+			d.mu.Lock()
+			d.count(p)
+			d.mu.Unlock()
 			return err
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// count puts into the state what has come of a piece; d.mu is held.
+func (d *pull) count(p *piece) {
+	d.st.Done = d.st.Done.with(span{p.noted, p.at})
+	p.noted = p.at
 }
 
 // piece fetches one, trying again from where it broke off.
@@ -297,8 +306,7 @@ func (d *pull) wrote(p *piece, n int) error {
 		return nil
 	}
 	d.checked += p.at - p.noted
-	d.st.Done = d.st.Done.with(span{p.noted, p.at})
-	p.noted = p.at
+	d.count(p)
 	for _, c := range []chan struct{}{d.moved, d.grown} {
 		select {
 		case c <- struct{}{}:

@@ -91,9 +91,7 @@ func (st state) afterReboot(boot string) state {
 		return st
 	}
 	st.Boot, st.Done = boot, spans(nil).with(span{0, st.Durable})
-	if st.Hashed > st.Durable { // of bytes that may be others now
-		st.Hashed, st.Hash = 0, nil
-	}
+	st.Hashed, st.Hash = 0, nil // what the disk has now is hashed
 	return st
 }
 
