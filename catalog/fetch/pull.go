@@ -202,7 +202,8 @@ func (d *pull) prepare() {
 
 // pieceSize is how long ranges are: short enough for the hash to keep near the end.
 func (d *pull) pieceSize() int64 {
-	return cmp.Or(d.f.o.RangeSize, min(max(d.st.Size/64, minRange), maxRange))
+	size := cmp.Or(d.f.o.RangeSize, min(max(d.st.Size/64, minRange), maxRange))
+	return max(size, d.st.Size/maxPieces)
 }
 
 // begun waits for the first answer, or the end.
