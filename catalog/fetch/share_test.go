@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-
 	"net/http"
 	"net/http/httptest"
 	"os"
