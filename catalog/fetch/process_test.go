@@ -116,8 +116,8 @@ func (p *process) kill() {
 
 // A process that is killed at any moment loses at most a MiB of each of its four ranges.
 func TestKill(t *testing.T) {
-	const size = 48 * mega
-	kills := 25
+	const size = 128 * mega
+	kills := 20
 	if testing.Short() {
 		kills = 8
 	}
@@ -133,7 +133,7 @@ func TestKill(t *testing.T) {
 	for n := range kills {
 		before := hub.Served(name)
 		p := startChild(t, hub, dir, data, false)
-		for range random.IntN(2*size/(64<<10)/kills) + 1 {
+		for range random.IntN(200) + 1 {
 			steps <- struct{}{}
 		}
 		p.kill()
