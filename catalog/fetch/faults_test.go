@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 		"drop":                                      {store: hubtest.Nth(1, hubtest.Cut(mega/2+3)), again: mega},
 		"drop of every range, twice":                {store: hubtest.Between(1, 12, hubtest.Cut(100_001)), again: 12 * 1024},
 		"drop before the first byte":                {store: some(hubtest.Answer(200, "", "Content-Length", "5"))},
-		"always dropped, with progress":             {store: all(hubtest.Cut(200_000)), again: 6 * mega},
+		"always dropped, with progress":             {store: all(hubtest.Cut(100_000)), again: 6 * mega},
 		"drop at the hub":                           {hub: hubtest.Between(2, 5, hubtest.Answer(502, "bad gateway"))},
 		"always dropped, no progress":               {store: all(hubtest.Cut(0)), kind: core.DownloadFailed, says: "the last of 6 tries"},
 		"ends early, in chunks":                     {store: hubtest.Nth(2, hubtest.Unlimited(-1000))},
