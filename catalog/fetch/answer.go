@@ -57,7 +57,9 @@ func (d *pull) read(resp *http.Response, hub string, asked bool) (*answer, error
 	if linked >= 0 && a.size >= 0 && linked != a.size {
 		return nil, fmt.Errorf("the file has %d bytes, but the hub says %d", a.size, linked)
 	}
-	a.size = max(a.size, linked)
+	if a.size = max(a.size, linked); a.size > maxSize {
+		return nil, fmt.Errorf("the file is said to have %d bytes", a.size)
+	}
 	if a.end < 0 {
 		a.end = a.size
 	}
@@ -203,6 +205,7 @@ func (d *pull) refused(resp *http.Response, hub string) error {
 		f.Try = "check the spelling of the reference"
 	default:
 		f.Kind, f.What, f.Cause = core.DownloadFailed, fmt.Sprintf("%s: %v", d.j.ref, err), errors.Join(errFinal, err)
+		f.Try = "see what " + host + " says of it"
 	}
 	return f
 }

@@ -90,7 +90,8 @@ func (d *pull) fetch(ctx context.Context) (Result, error) {
 		if !ok {
 			return Result{}, err
 		}
-		if got := d.fl.done.Load(); why.kind == errBroken && got > most {
+		broken := errors.Is(why, errBroken)
+		if got := d.fl.done.Load(); broken && got > most {
 			most, again[errBroken] = got, d.f.o.Tries-1
 		}
 		if err := d.restart(why); err != nil {
@@ -99,7 +100,7 @@ func (d *pull) fetch(ctx context.Context) (Result, error) {
 		if again[why.kind]--; again[why.kind] < 0 {
 			return Result{}, d.failed(core.DownloadFailed, err)
 		}
-		if why.kind == errBroken {
+		if broken {
 			if err := sleep(ctx, d.f.o.backoff(d.f.o.Tries-again[errBroken]-1, why.cause)); err != nil {
 				return Result{}, err
 			}
@@ -201,7 +202,8 @@ func (d *pull) prepare() {
 
 // pieceSize is how long ranges are: short enough for the hash to keep near the end.
 func (d *pull) pieceSize() int64 {
-	return cmp.Or(d.f.o.RangeSize, min(max(d.st.Size/64, minRange), maxRange))
+	size := cmp.Or(d.f.o.RangeSize, min(max(d.st.Size/64, minRange), maxRange))
+	return max(size, d.st.Size/maxPieces)
 }
 
 // begun waits for the first answer, or the end.
@@ -233,10 +235,19 @@ func (d *pull) work(ctx context.Context) error {
 			return nil
 		}
 		if err := d.piece(ctx, p, buf); err != nil {
+			d.mu.Lock()
+			d.count(p)
+			d.mu.Unlock()
 			return err
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// count puts into the state what has come of a piece; d.mu is held.
+func (d *pull) count(p *piece) {
+	d.st.Done = d.st.Done.with(span{p.noted, p.at})
+	p.noted = p.at
 }
 
 // piece fetches one, trying again from where it broke off.
@@ -296,8 +307,7 @@ func (d *pull) wrote(p *piece, n int) error {
 		return nil
 	}
 	d.checked += p.at - p.noted
-	d.st.Done = d.st.Done.with(span{p.noted, p.at})
-	p.noted = p.at
+	d.count(p)
 	for _, c := range []chan struct{}{d.moved, d.grown} {
 		select {
 		case c <- struct{}{}:
