@@ -1,6 +1,10 @@
 package api
 
-import "rbee/core"
+import (
+	"cmp"
+
+	"rbee/core"
+)
 
 // PullRequest is the body of POST queen/v2/models/pull. Without a node the queen
 // chooses one, as for an answer. The reply is a stream of PullStage.
@@ -72,4 +76,83 @@ type PullStage struct {
 	Error   string      `json:"error,omitempty"`
 	Details []core.Fact `json:"details,omitempty"`
 	Try     string      `json:"try,omitempty"`
+}
+
+// FailedStage is the last stage of a pull that err has ended.
+func FailedStage(err error) PullStage {
+	f := core.FaultOf(err)
+	return PullStage{Stage: StageFailed, Code: f.Kind, Error: f.What, Details: f.Facts, Try: f.Try}
+}
+
+// Err is why a pull failed; nil for every stage but the failed one.
+func (s *PullStage) Err() error {
+	if s.Stage != StageFailed {
+		return nil
+	}
+	return &core.Fault{Kind: cmp.Or(s.Code, core.DownloadFailed), What: s.Error, Facts: s.Details, Try: s.Try}
+}
+
+// Final tells whether nothing comes after the stage.
+func (s *PullStage) Final() bool { return s.Stage == StageComplete || s.Stage == StageFailed }
+
+// VerifyRequest is the body of POST hive/v1/models/verify and queen/v2/models/verify:
+// the files of a model, or of all, are read and hashed anew. The reply is a stream of
+// VerifyStage. Only a queen heeds the node; without one all hives verify.
+type VerifyRequest struct {
+	Model core.ModelRef `json:"model,omitempty"` // empty: all
+	Node  core.NodeName `json:"node,omitempty"`
+}
+
+// The stages of the verification of one model: it ends with one of the last three.
+const (
+	VerifyReading = "verifying"
+	VerifyGood    = "good"
+	VerifyDamaged = "damaged" // a file is not what it was, and is not used any more
+	VerifyFailed  = "failed"  // it could not be read
+)
+
+// VerifyStage is one event of a verification.
+type VerifyStage struct {
+	Stage    string        `json:"stage"`
+	ModelRef core.ModelRef `json:"model_ref"`
+	Node     core.NodeName `json:"node,omitempty"` // filled in by the queen
+	Done     int64         `json:"bytes_done"`
+	Total    int64         `json:"bytes_total"`
+	Error    string        `json:"error,omitempty"` // what is wrong, of which file
+}
+
+// CollectRequest is the body of POST hive/v1/models/gc and queen/v2/models/gc: what no
+// model needs is removed from the directory of models, such as the rests of downloads
+// that nobody goes on with. Only a queen heeds the node; without one all hives do it.
+type CollectRequest struct {
+	DryRun bool          `json:"dry_run,omitempty"` // only says what would go
+	Node   core.NodeName `json:"node,omitempty"`
+}
+
+// A Collected is one file that was removed, or would be.
+type Collected struct {
+	Path      string        `json:"path"`
+	SizeBytes int64         `json:"size_bytes"`
+	Why       string        `json:"why"`
+	Node      core.NodeName `json:"node,omitempty"` // filled in by the queen
+}
+
+// Collection is the answer to a CollectRequest.
+type Collection struct {
+	Removed []Collected `json:"removed"`
+	Errors  []NodeError `json:"errors,omitempty"` // of nodes that could not do it
+}
+
+// Removed is the answer of a queen to DELETE /v2/models/{ref}.
+type Removed struct {
+	Nodes  []core.NodeName `json:"nodes"`            // that had the model, and have it no more
+	Errors []NodeError     `json:"errors,omitempty"` // of those that keep it: it is in use there
+}
+
+// A NodeError says why a node did not do what all were asked for.
+type NodeError struct {
+	Node  core.NodeName `json:"node"`
+	Code  core.Kind     `json:"code"`
+	Error string        `json:"error"`
+	Try   string        `json:"try,omitempty"`
 }
