@@ -72,16 +72,15 @@ type PullStage struct {
 	ETAMS          int64         `json:"eta_ms,omitempty"`
 	LocalPath      string        `json:"local_path,omitempty"` // when complete
 
-	Code    core.Kind   `json:"code,omitempty"` // when failed
-	Error   string      `json:"error,omitempty"`
-	Details []core.Fact `json:"details,omitempty"`
-	Try     string      `json:"try,omitempty"`
+	Code    core.Kind `json:"code,omitempty"` // when failed
+	Error   string    `json:"error,omitempty"`
+	Details Details   `json:"details,omitempty"` // the next step among them
 }
 
 // FailedStage is the last stage of a pull that err has ended.
 func FailedStage(err error) PullStage {
 	f := core.FaultOf(err)
-	return PullStage{Stage: StageFailed, Code: f.Kind, Error: f.What, Details: f.Facts, Try: f.Try}
+	return PullStage{Stage: StageFailed, Code: f.Kind, Error: f.What, Details: detailsOf(f)}
 }
 
 // Err is why a pull failed; nil for every stage but the failed one.
@@ -89,7 +88,7 @@ func (s *PullStage) Err() error {
 	if s.Stage != StageFailed {
 		return nil
 	}
-	return &core.Fault{Kind: cmp.Or(s.Code, core.DownloadFailed), What: s.Error, Facts: s.Details, Try: s.Try}
+	return s.Details.fault(cmp.Or(s.Code, core.DownloadFailed), s.Error)
 }
 
 // Final tells whether nothing comes after the stage.
