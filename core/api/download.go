@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"fmt"
 
 	"rbee/core"
 )
@@ -93,6 +94,32 @@ func (s *PullStage) Err() error {
 
 // Final tells whether nothing comes after the stage.
 func (s *PullStage) Final() bool { return s.Stage == StageComplete || s.Stage == StageFailed }
+
+// comment is the form of a stage that moves bytes in the stream of an answer.
+const comment = "%s %d%% (%d of %d bytes, %d bytes/s)"
+
+// Comment says how far a pull is, as a comment in the stream of an answer that waits
+// for it.
+func (s *PullStage) Comment() string {
+	if s.Total <= 0 {
+		return s.Stage
+	}
+	return fmt.Sprintf(comment, s.Stage, 100*s.Done/s.Total, s.Done, s.Total, s.BytesPerSecond)
+}
+
+// ParseComment is the reverse of Comment, for stages that move bytes. Of other
+// comments it makes nothing.
+func ParseComment(text string) (s PullStage, ok bool) {
+	var percent int64
+	if _, err := fmt.Sscanf(text, comment, &s.Stage, &percent, &s.Done, &s.Total, &s.BytesPerSecond); err != nil {
+		return PullStage{}, false
+	}
+	ok = (s.Stage == StageDownloading || s.Stage == StageCopying) && s.Done >= 0 && s.Done <= s.Total && s.BytesPerSecond >= 0
+	if ok && s.BytesPerSecond > 0 {
+		s.ETAMS = int64(float64(s.Total-s.Done) / float64(s.BytesPerSecond) * 1000)
+	}
+	return s, ok
+}
 
 // VerifyRequest is the body of POST hive/v1/models/verify and queen/v2/models/verify:
 // the files of a model, or of all, are read and hashed anew. The reply is a stream of
