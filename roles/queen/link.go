@@ -98,7 +98,11 @@ func (h *holds) dropUnused() {
 
 // boot is what a hive must know.
 func (f *fleet) boot(name core.NodeName, queenURL string) lease.Boot {
-	return lease.Boot{Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode}
+	hub := f.q.d.Settings.Hub
+	return lease.Boot{
+		Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode,
+		HubEndpoint: hub.Endpoint, HubToken: hub.Token,
+	}
 }
 
 // here is the queen's URL on this machine.
