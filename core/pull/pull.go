@@ -34,7 +34,7 @@ var ErrUnwanted = &core.Fault{
 }
 
 // Say makes the newest stage known. What was found out before is kept: the whole
-// reference, what was decided, where the bytes come from and how many they are.
+// reference, what was decided, and where the bytes come from.
 func (p *Pull) Say(s api.PullStage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,7 +42,10 @@ func (p *Pull) Say(s api.PullStage) {
 		return
 	}
 	s.ModelRef, s.Note = cmp.Or(s.ModelRef, p.last.ModelRef), cmp.Or(s.Note, p.last.Note)
-	s.From, s.Total, s.Done = cmp.Or(s.From, p.last.From), cmp.Or(s.Total, p.last.Total), cmp.Or(s.Done, p.last.Done)
+	s.From = cmp.Or(s.From, p.last.From)
+	if s.Stage == p.last.Stage {
+		s.Total = cmp.Or(s.Total, p.last.Total)
+	}
 	p.last = s
 	if p.changed != nil {
 		close(p.changed)
@@ -197,16 +200,16 @@ func (ps *Pulls[K]) Find(id string) (*Pull, error) {
 	return nil, &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("download %.80s is not there; ended ones are kept for a minute", id)}
 }
 
-// Any returns a pull under way whose key matches, nil when there is none.
-func (ps *Pulls[K]) Any(match func(K) bool) *Pull {
+// Any returns the newest stage of a pull under way that matches.
+func (ps *Pulls[K]) Any(match func(K, api.PullStage) bool) (s api.PullStage, ok bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for key, p := range ps.under {
-		if match(key) {
-			return p
+		if s, _ = p.Now(); match(key, s) {
+			return s, true
 		}
 	}
-	return nil
+	return api.PullStage{}, false
 }
 
 // End ends all pulls for a reason, takes no more, and returns when they have ended.
