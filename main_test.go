@@ -27,8 +27,8 @@ var allowed = map[string][]string{
 
 	"roles/cmdline": {"core", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
 	"roles/keeper":  {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "roles/cmdline", "roles/keeper/guide"},
-	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/pull", "core/remote", "core/secure", "core/serve", "registry", "registry/place", "roles/cmdline"},
-	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/pull", "core/secure", "core/serve", "catalog", "inference/gguf", "roles/cmdline"},
+	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/pull", "core/remote", "core/secure", "core/serve", "inference/gguf", "registry", "registry/place", "roles/cmdline"},
+	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/pull", "core/secure", "core/serve", "catalog", "catalog/fetch", "catalog/stores", "inference/gguf", "roles/cmdline"},
 	"roles/worker":  {"core", "core/api", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "inference", "roles/cmdline"},
 
 	"core/api":             {"core"},
@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"core/serve":           {"core", "core/api", "core/secure"},
 
 	"catalog":        {"core", "inference/gguf"},
+	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 

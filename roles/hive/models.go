@@ -201,17 +201,17 @@ func (h *hive) modelNeeds(c echo.Context) error {
 
 // getBlob is GET /v1/blobs/{sha256}, with ranges.
 func (h *hive) getBlob(c echo.Context) error {
-	m, err := h.catalog.ByHash(c.Request().Context(), c.Param("hash"))
+	blob, err := h.catalog.ByHash(c.Request().Context(), c.Param("hash"))
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(m.Path)
+	f, err := os.Open(blob.Path)
 	if err != nil {
 		return &core.Fault{Kind: core.ModelNotFound, What: "the file of that hash is gone", Cause: err}
 	}
 	defer f.Close()
 	c.Response().Header().Set("Content-Type", "application/octet-stream")
-	http.ServeContent(c.Response(), c.Request(), "", m.Modified, f)
+	http.ServeContent(c.Response(), c.Request(), "", blob.Modified, f)
 	return nil
 }
 
