@@ -44,9 +44,10 @@ func (c *Client) Resolve(ctx context.Context, r api.ResolveRequest) (m api.Resol
 	return m, c.callIn(ctx, 6*c.o.Limit, http.MethodPost, "/v1/models/resolve", r, &m)
 }
 
-// Sources asks a queen which node has a model, for another one to copy it.
-func (c *Client) Sources(ctx context.Context, model core.ModelRef) (s api.Copy, err error) {
-	return s, c.call(ctx, http.MethodGet, "/v2/models/sources?model="+url.QueryEscape(string(model)), nil, &s)
+// Sources asks a queen which other node has a model, for that node to copy it.
+func (c *Client) Sources(ctx context.Context, model core.ModelRef, node core.NodeName) (s api.Copy, err error) {
+	q := url.Values{"model": {string(model)}, "node": {string(node)}}
+	return s, c.call(ctx, http.MethodGet, "/v2/models/sources?"+q.Encode(), nil, &s)
 }
 
 // Show asks a queen for a model: one entry for each node that has it, or for the node

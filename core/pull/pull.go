@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -155,7 +156,7 @@ func (ps *Pulls[K]) begin(key K, model core.ModelRef, run Run) *Pull {
 			}
 			last = api.FailedStage(core.Public(err))
 		}
-		ps.close(key, p)
+		ps.finish(p)
 		p.Say(last)
 		time.AfterFunc(kept, func() { ps.forget(p) })
 	})
@@ -163,25 +164,24 @@ func (ps *Pulls[K]) begin(key K, model core.ModelRef, run Run) *Pull {
 }
 
 // Leave is for one who does not want the pull any more.
-func (ps *Pulls[K]) Leave(key K, p *Pull) {
+func (ps *Pulls[K]) Leave(p *Pull) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if !p.unwant() {
-		return
+	if p.unwant() {
+		ps.close(p) // nobody joins what ends
+		p.cancel(ErrUnwanted)
 	}
-	if ps.under[key] == p { // nobody joins what ends
-		delete(ps.under, key)
-	}
-	p.cancel(ErrUnwanted)
 }
 
-// close takes a pull from those that can be joined.
-func (ps *Pulls[K]) close(key K, p *Pull) {
+// close takes a pull from those that can be joined. ps.mu is held.
+func (ps *Pulls[K]) close(p *Pull) {
+	maps.DeleteFunc(ps.under, func(_ K, other *Pull) bool { return other == p })
+}
+
+func (ps *Pulls[K]) finish(p *Pull) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.under[key] == p {
-		delete(ps.under, key)
-	}
+	ps.close(p)
 }
 
 func (ps *Pulls[K]) forget(p *Pull) {

@@ -39,12 +39,12 @@ func TestJoin(t *testing.T) {
 		if s, _ := second.Now(); s.ModelRef != "hf:o/m" || s.Note != "chosen" || s.Done != 5 || s.Total != 10 {
 			t.Errorf("stage %+v, want what was found out before, too", s)
 		}
-		ps.Leave("m", first)
+		ps.Leave(first)
 		synctest.Wait()
 		if s, _ := second.Now(); s.Final() {
 			t.Errorf("it ended although one wants it: %+v", s)
 		}
-		ps.Leave("m", second)
+		ps.Leave(second)
 		last, err := second.Follow(t.Context(), func(api.PullStage) error { return nil })
 		if err != nil || !errors.Is(last.Err(), core.DownloadFailed) || last.Error != pull.ErrUnwanted.What {
 			t.Errorf("after the last has left: %+v, %v", last, err)

@@ -36,7 +36,7 @@ func (q *queen) provide(ctx context.Context, l *link, w want, told func(api.Pull
 	if err != nil {
 		return "", err
 	}
-	defer q.pulls.Leave(key, p)
+	defer q.pulls.Leave(p)
 	last, err := p.Follow(ctx, told)
 	if err == nil {
 		err = last.Err()
