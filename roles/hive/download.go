@@ -43,7 +43,7 @@ func (h *hive) postDownload(c echo.Context) error {
 // download begins a download, or joins the one that is under way.
 func (h *hive) download(r api.DownloadRequest) (*pull.Pull, error) {
 	var err error
-	if r.ModelRef, err = h.named(r.ModelRef); err != nil {
+	if r.ModelRef, err = h.ref(r.ModelRef); err != nil {
 		return nil, err
 	}
 	key := wish{ref: r.ModelRef, use: r.Use}

@@ -153,7 +153,7 @@ func (h *hive) resolveModel(c echo.Context) error {
 	if err := serve.Body(c, &r); err != nil {
 		return err
 	}
-	ref, err := h.named(r.ModelRef)
+	ref, err := h.ref(r.ModelRef)
 	if err != nil {
 		return err
 	}
