@@ -67,6 +67,7 @@ type hive struct {
 	nursery nursery
 	hashes  hashes
 	report  reporter
+	names   cmdline.ModelNames
 	hubs    hubs
 	fetcher *fetch.Fetcher
 	pulls   *pull.Pulls[wish]
@@ -105,6 +106,7 @@ func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
 	h.report = newReporter(h)
 	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
+	h.names.File = d.Settings.Paths.Aliases
 	h.fetcher = &fetch.Fetcher{Dir: d.Settings.Paths.Models()}
 	h.pulls = pull.New[wish](h.life)
 	h.checkPins()

@@ -76,9 +76,7 @@ func (h *hive) fetched(ctx context.Context, ref core.ModelRef, r api.SpawnReques
 }
 
 // ref is the reference that a name stands for.
-func (h *hive) ref(name core.ModelRef) (core.ModelRef, error) {
-	return core.ParseModelRef(string(name))
-}
+func (h *hive) ref(name core.ModelRef) (core.ModelRef, error) { return h.names.Resolve(name) }
 
 // inDirs tells whether a file lies in one of the model directories.
 func (h *hive) inDirs(path string) bool {

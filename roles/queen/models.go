@@ -62,9 +62,7 @@ func (q *queen) learn(m api.Model) {
 }
 
 // named is the reference that a name stands for.
-func (q *queen) named(model core.ModelRef) (core.ModelRef, error) {
-	return core.ParseModelRef(string(model))
-}
+func (q *queen) named(model core.ModelRef) (core.ModelRef, error) { return q.names.Resolve(model) }
 
 // lookUp is resolve by what is known here.
 func (q *queen) lookUp(model core.ModelRef) (core.ModelRef, error) {

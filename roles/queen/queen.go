@@ -71,6 +71,7 @@ type queen struct {
 	sizes     sizes
 	tasks     tasks
 	files     imported
+	names     cmdline.ModelNames
 	hashes    hashes
 	pulls     *pull.Pulls[delivery]
 	fetching  turns[core.ModelRef] // over the pool: from the hub
@@ -161,6 +162,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 		q.slots = 4 // one answer is all that an ephemeral queen is for
 		q.report = io.Discard
 	}
+	q.names.File = d.Settings.Paths.Aliases
 	q.fleet.q, q.pool.q, q.fleet.sshConfig = q, q, c.String("config-ssh")
 	q.fleet.always(slices.Concat(slices.Sorted(maps.Keys(d.Settings.Nodes)), c.StringSlice("node")))
 	if c.IsSet("idle-timeout") {
