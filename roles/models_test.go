@@ -1,9 +1,14 @@
 package roles
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"rbee/core"
 )
 
 const repo = "org/tiny-GGUF"
@@ -52,4 +57,52 @@ func TestOneWorkerForNames(t *testing.T) {
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
+}
+
+// blobs are the models that a home has of its own.
+func blobs(home string) []string {
+	list, _ := filepath.Glob(filepath.Join(home, ".local", "share", "rbee", "models", "*.gguf"))
+	return list
+}
+
+// Twenty tasks at once for a model that nobody has, on three nodes: it comes from the
+// hub once, and twice from another node.
+func TestOneDownloadForPool(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	nodes, path := w.nodes("a", "b")
+	q := w.queen(append(h.env(), path), "--node", "a", "--node", "b")
+	places := []core.NodeName{"localhost", "a", "b"}
+	for _, node := range places {
+		q.up(node)
+	}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			r := fields{"model": repo, "raw": true, "node": places[i%3], "max_tokens": 2}
+			if i%2 == 0 {
+				r["model"] = "hf:" + repo + ":Q4_K_M"
+			}
+			if got := q.post(r); got.status != 200 {
+				t.Errorf("task %d: %d %s", i, got.status, got.body)
+			}
+		})
+	}
+	all.Wait()
+	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+		t.Errorf("%d bytes came from the hub, want %d", got, want)
+	}
+	for name, home := range map[string]string{"here": w.home, "a": nodes["a"].home, "b": nodes["b"].home} {
+		if list := blobs(home); len(list) != 1 {
+			t.Errorf("%s: copies %v", name, list)
+		}
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+	if n := strings.Count(q.stderr(), `msg="model fetched"`); n != 3 {
+		t.Errorf("%d models fetched, want one for each node", n)
+	}
+	if n := strings.Count(q.stderr(), fmt.Sprintf("from=127.0.0.1:%s", h.URL[strings.LastIndex(h.URL, ":")+1:])); n != 1 {
+		t.Errorf("%d times from the hub", n)
+	}
 }
