@@ -1,6 +1,7 @@
 package hive
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"os"
@@ -74,25 +75,50 @@ func (h *hive) client(at config.Hub) (*fetch.Hub, error) {
 	return c, nil
 }
 
-// plan asks the hub which files a reference stands for on this machine.
-func (h *hive) plan(ctx context.Context, ref core.Hub, use api.Use, leaseID string) (fetch.Plan, error) {
+// hub is where a lease's models come from.
+func (h *hive) hub(leaseID string) (*fetch.Hub, config.Hub, error) {
 	boot, err := h.holder(leaseID)
 	if err != nil {
-		return fetch.Plan{}, err
+		return nil, config.Hub{}, err
 	}
-	key := asked{ref.Ref(), use, hubOf(h.d.Settings.Hub, boot)}
-	if p, ok := h.hubs.said(key); ok {
-		return p, nil
-	}
-	hub, err := h.client(key.hub)
+	at := hubOf(h.d.Settings.Hub, boot)
+	c, err := h.client(at)
+	return c, at, err
+}
+
+// plan asks the hub which files a reference stands for on this machine.
+func (h *hive) plan(ctx context.Context, ref core.Hub, use api.Use, leaseID string) (fetch.Plan, error) {
+	hub, at, err := h.hub(leaseID)
 	if err != nil {
 		return fetch.Plan{}, err
+	}
+	key := asked{ref.Ref(), use, at}
+	if p, ok := h.hubs.said(key); ok {
+		return p, nil
 	}
 	p, err := hub.Resolve(ctx, ref, h.roomFor(use))
 	if err == nil {
 		h.hubs.keep(key, p)
 	}
 	return p, err
+}
+
+// foretell is the memory that a model of the hub takes, by its header; 0: it does not
+// say.
+func (h *hive) foretell(ctx context.Context, ref core.Hub, plan fetch.Plan, use api.Use) int64 {
+	hub, _, err := h.hub("")
+	if err != nil {
+		return 0
+	}
+	head, err := hub.Peek(ctx, ref, plan.Files[0])
+	if err != nil {
+		return 0
+	}
+	n, err := head.Needs(use.ContextLength, cmp.Or(use.Slots, defaultSlots))
+	if err != nil {
+		return 0
+	}
+	return sizeOf(plan) + n.KV + n.Compute
 }
 
 // roomFor is the memory that a model must fit into.
@@ -177,5 +203,5 @@ func (h *hive) resolved(ctx context.Context, ref core.ModelRef, use api.Use) (ap
 	if err != nil {
 		return api.Resolved{}, err
 	}
-	return api.Resolved{ModelRef: plan.Ref, Note: plan.Note, From: plan.From, SizeBytes: sizeOf(plan)}, nil
+	return api.Resolved{ModelRef: plan.Ref, Note: plan.Note, From: plan.From, SizeBytes: sizeOf(plan), NeedsBytes: h.foretell(ctx, hub, plan, use)}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -244,15 +245,9 @@ func (h *hive) verifyModels(c echo.Context) error {
 		return err
 	}
 	if r.Model != "" {
-		ref, err := h.ref(r.Model)
-		if err != nil {
+		if all, err = h.only(all, r.Model); err != nil {
 			return err
 		}
-		m, err := h.present(c.Request().Context(), api.DownloadRequest{ModelRef: ref})
-		if err != nil && !errors.Is(err, core.Invalid) { // one that was found to be wrong is looked at again
-			return err
-		}
-		all = []catalog.Model{{Ref: cmp.Or(m.Ref, ref), Size: m.Size}}
 	}
 	defer h.report.changed()
 	return serve.Stages(c, func(ctx context.Context, send func(api.VerifyStage) error) error {
@@ -263,6 +258,22 @@ func (h *hive) verifyModels(c echo.Context) error {
 		}
 		return nil
 	})
+}
+
+// only is the model of a list that a name stands for.
+func (h *hive) only(all []catalog.Model, name core.ModelRef) ([]catalog.Model, error) {
+	ref, err := h.ref(name)
+	if err != nil {
+		return nil, err
+	}
+	at := func(one core.ModelRef) int {
+		return slices.IndexFunc(all, func(m catalog.Model) bool { return m.Ref == one })
+	}
+	one, ok := ref.Among(func(one core.ModelRef) bool { return at(one) >= 0 })
+	if !ok {
+		return nil, &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model %s is not on this machine", ref), Try: "rbee model list"}
+	}
+	return all[at(one) : at(one)+1], nil
 }
 
 // verify sends the stages of one model.
