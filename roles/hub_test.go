@@ -36,8 +36,8 @@ func newHub(t testing.TB, files map[string][]byte) *hub {
 	h := &hub{files: files, tokens: map[string]bool{}, stop: 1 << 60, halted: make(chan struct{})}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(func() {
-		h.Server.CloseClientConnections()
-		h.Server.Close()
+		h.CloseClientConnections()
+		h.Close()
 	})
 	return h
 }
