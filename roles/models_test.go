@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -459,6 +461,7 @@ func TestHiveKilledInDownload(t *testing.T) {
 	const kills = 30
 	size := int64(len(whole))
 	random := rand.New(rand.NewPCG(6, uint64(os.Getpid())))
+	here := int64(0)
 	for i := range kills {
 		halted, _ := h.stopAt(1 + random.Int64N(size/kills))
 		hive, url := w.hive(h.env())
@@ -468,6 +471,11 @@ func TestHiveKilledInDownload(t *testing.T) {
 		<-halted
 		signal(t, command{hive.cmd.Process}, syscall.SIGKILL)
 		hive.wait()
+		if n := bytesHere(hive); n < here {
+			t.Errorf("after %d kills %d bytes are there, %d were before the last", i, n, here)
+		} else {
+			here = n
+		}
 		if done := blobs(w.home); len(done) > 0 {
 			t.Fatalf("after kill %d the model is whole", i)
 		}
@@ -493,13 +501,22 @@ func TestHiveKilledInDownload(t *testing.T) {
 	if err != nil || sha256.Sum256(b) != sha256.Sum256(whole) {
 		t.Errorf("what came: %+v, %d bytes, %v", last, len(b), err)
 	}
-	if got := h.bytes() - before; got >= size {
-		t.Errorf("the last one fetched %d of %d bytes: nothing was left of %d before it", got, size, kills)
-	}
-	if lost := h.bytes() - size; lost > size/2 {
-		t.Errorf("%d kills cost %d bytes of %d", kills, lost, size)
+	if got, want := h.bytes()-before, size-bytesHere(hive); got != want || here == 0 {
+		t.Errorf("the last one fetched %d bytes, %d were missing; %d were there before the last kill", got, want, here)
 	}
 	t.Logf("%d kills cost %d bytes of %d", kills, h.bytes()-size, size)
 	signal(t, command{hive.cmd.Process}, syscall.SIGTERM)
 	hive.expect(143)
+}
+
+var hereInLog = regexp.MustCompile(`msg="download goes on".* bytes_here=([0-9]+)`)
+
+// bytesHere is what a hive found of a download when it began; 0: nothing.
+func bytesHere(hive *run) int64 {
+	m := hereInLog.FindStringSubmatch(hive.stderr())
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(m[1], 10, 64) // digits
+	return n
 }
