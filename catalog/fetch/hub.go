@@ -122,7 +122,7 @@ func (h *Hub) look(ctx context.Context, ref core.Hub, v variant, room Room) (p P
 		return Plan{}, 0, err
 	}
 	ref.Tag = cmp.Or(v.tag, ref.Tag, v.name)
-	p = Plan{Ref: ref.Ref(), Revision: commitOf(ref.Revision), From: h.u.Host}
+	p = Plan{Ref: ref.Ref(), Revision: commitOf(ref.Revision), From: h.u.Host, HTTP: h.o.HTTP}
 	p.Files = h.files(ref, v)
 	header, commit, err := h.peek(ctx, ref, p.Files[0])
 	if err != nil {
