@@ -438,10 +438,10 @@ func TestEviction(t *testing.T) {
 	q.expect(143)
 }
 
-// weights is a model of some 30 MB that no two bytes of are foreseen.
+// weights is a model of some 110 MB that no two bytes of are foreseen.
 func weights(t testing.TB) []byte {
 	t.Helper()
-	b, err := os.ReadFile(bigModel(t, 4))
+	b, err := os.ReadFile(bigModel(t, 12))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -519,4 +519,90 @@ func bytesHere(hive *run) int64 {
 	}
 	n, _ := strconv.ParseInt(m[1], 10, 64) // digits
 	return n
+}
+
+// A disk without room refuses before anything comes, in numbers; room that models
+// nobody uses take is made.
+func TestDiskFull(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(w.home, ".local", "share", "rbee", "models")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1200k"); err != nil {
+		t.Skipf("no disk of its own for this test: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	h := newHub(t, map[string][]byte{
+		repo + "/tiny.Q4_K_M.gguf":     model(t, "llama-256-q4_k_m.gguf"), // 626,464 bytes
+		repo + "/tiny.Q5_K_M.gguf":     model(t, "llama-256-q5_k_m.gguf"), // 722,720
+		"org/large-GGUF/l.Q4_K_M.gguf": model(t, "llama-256-f16.gguf"),    // 1,984,672
+	})
+	q := w.queen(h.env())
+	q.up("localhost")
+	_, _, err := q.pulled(t.Context(), api.PullRequest{Model: "org/large-GGUF"})
+	f := core.FaultOf(err)
+	if !errors.Is(err, core.InsufficientDisk) || len(f.Facts) < 2 || f.Try == "" || h.bytes() > 0 {
+		t.Errorf("too large: %v, %+v; %d bytes came", err, f, h.bytes())
+	}
+	for _, tag := range []string{":Q4_K_M", ":Q5_K_M"} {
+		if _, _, err := q.pulled(t.Context(), api.PullRequest{Model: core.ModelRef(repo + tag)}); err != nil {
+			t.Errorf("%s: %v", tag, err)
+		}
+	}
+	if list := blobs(w.home); len(list) != 1 {
+		t.Errorf("models %v, want the second alone", list)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// When the node goes from which a model is copied, it comes from elsewhere, and what
+// was copied is not fetched again.
+func TestSourceDies(t *testing.T) {
+	w := newWorld(t)
+	whole := weights(t)
+	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	nodes, path := w.nodes("a", "b")
+	q := w.queen(append(h.env(), path, "RBEE_MODELS_BANDWIDTH=8MB"), "--node", "a", "--node", "b")
+	for _, node := range []core.NodeName{"localhost", "a", "b"} {
+		q.up(node)
+	}
+	if _, _, err := q.pulled(t.Context(), api.PullRequest{Model: repo, Node: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(len(whole))
+	var copied int64
+	for s, err := range q.client.Pull(t.Context(), api.PullRequest{Model: repo, Node: "localhost"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s == nil {
+			continue
+		}
+		if s.Stage == api.StageCopying && s.From == "a" && s.Done > size/8 && copied == 0 {
+			copied = s.Done
+			if err := os.Remove(blobs(nodes["a"].home)[0]); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range w.procs("rbee-hive") {
+				env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
+				if strings.Contains(string(env), "HOME="+nodes["a"].home+"\x00") {
+					signal(t, p, syscall.SIGKILL)
+				}
+			}
+		}
+		if s.Final() && (s.Stage != api.StageComplete || s.LocalPath == "") {
+			t.Errorf("last stage: %+v", s)
+		}
+	}
+	if got := h.bytes() - size; copied == 0 || got == 0 || got > size-copied {
+		t.Errorf("%d bytes had been copied, and then %d came from the hub, of %d", copied, got, size)
+	}
+	b, err := os.ReadFile(blobs(w.home)[0])
+	if err != nil || sha256.Sum256(b) != sha256.Sum256(whole) {
+		t.Errorf("what came: %d bytes, %v", len(b), err)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }
