@@ -619,7 +619,10 @@ func TestSourceDies(t *testing.T) {
 // Ctrl+C in a download leaves nothing but what has come, and the next one goes on there.
 func TestInterruptedInfer(t *testing.T) {
 	w := newWorld(t)
-	whole := weights(t, 4)
+	whole, err := os.ReadFile(bigModel(t, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
 	infer := func() *run {
 		return w.startEnv(h.env(), "rbee", "infer", "--raw", "--max-tokens", "1", "--ctx", "64", "--model", repo, "a b c")

@@ -16,7 +16,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"rbee/catalog"
-	"rbee/catalog/fetch"
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/machine"
@@ -328,25 +327,7 @@ func (h *hive) collectModels(c echo.Context) error {
 	for _, g := range found {
 		out.Removed = append(out.Removed, api.Collected{Path: cmp.Or(g.Path, string(g.Ref)), SizeBytes: g.Size, Why: g.Why})
 	}
-	left, err := h.leftovers(r.DryRun)
-	if err != nil {
-		return err
-	}
-	for _, l := range left {
-		out.Removed = append(out.Removed, api.Collected{Path: l.Path, SizeBytes: l.Bytes, Why: "its download was broken off"})
-	}
 	return c.JSON(http.StatusOK, out)
-}
-
-// leftovers are the downloads that were broken off, which a dry run leaves. What is
-// under way stays.
-func (h *hive) leftovers(dry bool) ([]fetch.Leftover, error) {
-	dir := h.d.Settings.Paths.Models()
-	if !dry {
-		return fetch.RemoveLeftovers(dir, time.Now())
-	}
-	all, err := fetch.Leftovers(dir)
-	return slices.DeleteFunc(all, func(l fetch.Leftover) bool { return l.Busy }), err
 }
 
 // modelNeeds is GET /v1/models/{ref}/needs?context=&slots=.
