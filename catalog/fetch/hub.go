@@ -67,7 +67,7 @@ func (h *Hub) Client() *http.Client { return h.o.HTTP }
 
 // Resolve finds the files that a reference stands for, and looks into the first of
 // them, so that what cannot run in room is refused before it is fetched. Without a
-// tag it takes the first quantization of Order that is there and fits.
+// tag it takes the first quantization of core.Preferred that is there and fits.
 func (h *Hub) Resolve(ctx context.Context, ref core.Hub, room Room) (Plan, error) {
 	entries, err := h.tree(ctx, ref)
 	if err != nil {
