@@ -48,7 +48,7 @@ var allowed = map[string][]string{
 
 	"catalog":        {"core", "inference/gguf"},
 	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
-	"catalog/fetch":  {"core", "inference/gguf", "inference/model"},
+	"catalog/fetch":  {"core", "core/api", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 

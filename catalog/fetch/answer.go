@@ -203,6 +203,7 @@ func (d *pull) refused(resp *http.Response, hub string) error {
 		f.Try = "check the spelling of the reference"
 	default:
 		f.Kind, f.What, f.Cause = core.DownloadFailed, fmt.Sprintf("%s: %v", d.j.ref, err), errors.Join(errFinal, err)
+		f.Try = "see what " + host + " says of it"
 	}
 	return f
 }

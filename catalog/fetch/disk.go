@@ -26,11 +26,9 @@ func (d *pull) missing() int64 { return max(d.st.Size-d.fl.done.Load(), 0) }
 
 func (d *pull) space(need int64) error {
 	var st unix.Statfs_t
-	if unix.Statfs(d.f.o.Dir, &st) != nil {
-		return nil // the write will tell
-	}
+	known := unix.Statfs(d.f.o.Dir, &st) == nil // else the write will tell
 	others := d.f.missing(d)
-	if free := int64(st.Bavail) * st.Bsize; free < need+others {
+	if free := int64(st.Bavail) * st.Bsize; known && free < need+others {
 		return d.full(need, max(free-others, 0), nil)
 	}
 	return nil

@@ -90,4 +90,3 @@ func leftover(dir, key string, remove func(Leftover) bool) (l Leftover, listed b
 	}
 	return l, true, p.remove()
 }
-

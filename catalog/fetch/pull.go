@@ -90,7 +90,8 @@ func (d *pull) fetch(ctx context.Context) (Result, error) {
 		if !ok {
 			return Result{}, err
 		}
-		if got := d.fl.done.Load(); why.kind == errBroken && got > most {
+		broken := errors.Is(why, errBroken)
+		if got := d.fl.done.Load(); broken && got > most {
 			most, again[errBroken] = got, d.f.o.Tries-1
 		}
 		if err := d.restart(why); err != nil {
@@ -99,7 +100,7 @@ func (d *pull) fetch(ctx context.Context) (Result, error) {
 		if again[why.kind]--; again[why.kind] < 0 {
 			return Result{}, d.failed(core.DownloadFailed, err)
 		}
-		if why.kind == errBroken {
+		if broken {
 			if err := sleep(ctx, d.f.o.backoff(d.f.o.Tries-again[errBroken]-1, why.cause)); err != nil {
 				return Result{}, err
 			}

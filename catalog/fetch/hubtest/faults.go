@@ -121,7 +121,7 @@ func (r *Reply) body(data io.ReaderAt, from, to int64) {
 type garbled struct{ io.ReaderAt }
 
 func (g garbled) ReadAt(b []byte, off int64) (int, error) {
-	n, err := padded{g.ReaderAt}.ReadAt(b, off)
+	n, err := padded(g).ReadAt(b, off)
 	for i := range b[:n] {
 		b[i] ^= 0xff
 	}

@@ -20,8 +20,8 @@ type Reply struct {
 	From    int64       // the body is the bytes from here …
 	To      int64       // … to here
 
-	CutAt   int64         // > 0: the connection ends after so many bytes of the body
-	StallAt int64         // > 0: nothing comes after so many bytes until Release
+	CutAt   int64         // ≥ 0: the connection ends after so many bytes of the body
+	StallAt int64         // ≥ 0: nothing comes after so many bytes until Release
 	Steps   chan struct{} // each 64 KiB of the body waits for a value
 }
 
@@ -54,6 +54,7 @@ func (h *Hub) send(w http.ResponseWriter, r *http.Request, place Place, f *file)
 func (h *Hub) reply(w http.ResponseWriter, r *http.Request, place Place, path string, reply *Reply) {
 	h.mu.Lock()
 	h.requests[asked{place, path}]++
+	reply.CutAt, reply.StallAt = -1, -1
 	reply.Request, reply.Path, reply.N = r, path, h.requests[asked{place, path}]
 	faults, released := h.faults[place], h.released
 	h.mu.Unlock()
@@ -67,23 +68,20 @@ func (h *Hub) reply(w http.ResponseWriter, r *http.Request, place Place, path st
 	h.body(w, r, reply, released)
 }
 
-// body sends the body in pieces, and counts them.
+// body sends the body in pieces, and counts those of the file.
 func (h *Hub) body(w http.ResponseWriter, r *http.Request, reply *Reply, released <-chan struct{}) {
 	buf := make([]byte, 64<<10)
-	for sent := int64(0); reply.From+sent < reply.To; {
-		n := min(int64(len(buf)), reply.To-reply.From-sent)
-		for _, stop := range []int64{reply.CutAt, reply.StallAt} {
-			if stop > sent {
-				n = min(n, stop-sent)
-			}
+	for sent := int64(0); ; {
+		if sent == reply.CutAt || sent == reply.StallAt {
+			_ = http.NewResponseController(w).Flush()
 		}
-		if reply.Steps != nil {
-			select {
-			case <-reply.Steps:
-			case <-r.Context().Done():
-				return
-			}
+		if sent == reply.CutAt {
+			panic(http.ErrAbortHandler)
 		}
+		if sent == reply.StallAt && !wait(r, released) || reply.From+sent >= reply.To || reply.Steps != nil && !wait(r, reply.Steps) {
+			return
+		}
+		n := reply.next(sent, int64(len(buf)))
 		if got, err := reply.Data.ReadAt(buf[:n], reply.From+sent); int64(got) < n && err != nil {
 			panic(http.ErrAbortHandler)
 		}
@@ -91,21 +89,31 @@ func (h *Hub) body(w http.ResponseWriter, r *http.Request, reply *Reply, release
 			return
 		}
 		sent += n
-		h.mu.Lock()
-		h.served[reply.Path] += n
-		h.mu.Unlock()
-		if sent == reply.CutAt || sent == reply.StallAt {
-			_ = http.NewResponseController(w).Flush()
+		if reply.Status < 300 {
+			h.mu.Lock()
+			h.served[reply.Path] += n
+			h.mu.Unlock()
 		}
-		if sent == reply.CutAt {
-			panic(http.ErrAbortHandler)
+	}
+}
+
+// next is how many bytes come after sent ones without a stop, at most most.
+func (r *Reply) next(sent, most int64) int64 {
+	n := min(most, r.To-r.From-sent)
+	for _, stop := range []int64{r.CutAt, r.StallAt} {
+		if stop > sent {
+			n = min(n, stop-sent)
 		}
-		if sent == reply.StallAt {
-			select {
-			case <-released:
-			case <-r.Context().Done():
-				return
-			}
-		}
+	}
+	return n
+}
+
+// wait waits for c; false: the client has left.
+func wait(r *http.Request, c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	case <-r.Context().Done():
+		return false
 	}
 }
