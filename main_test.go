@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"core/secure":          {"core"},
 	"core/serve":           {"core", "core/api", "core/secure"},
 
-	"catalog":        {"core", "inference/gguf"},
+	"catalog":        {"catalog/fetch", "core", "inference/gguf"},
 	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
 	"catalog/fetch":  {"core", "core/api", "inference/gguf", "inference/model"},
 	"registry":       {"core"},

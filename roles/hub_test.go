@@ -22,7 +22,7 @@ type hub struct {
 	mu     sync.Mutex // guards all below
 	files  map[string][]byte
 	sums   map[string]string // of the files
-	token  string // that is demanded; empty: none
+	token  string            // that is demanded; empty: none
 	tokens map[string]bool
 	served int64         // bytes of files, but of what was only looked into
 	stop   int64         // after so many bytes served nothing more comes
