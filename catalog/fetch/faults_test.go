@@ -36,6 +36,7 @@ func TestFaults(t *testing.T) {
 		"always dropped, with progress":             {store: all(hubtest.Cut(200_000)), again: 6 * mega},
 		"drop at the hub":                           {hub: hubtest.Between(2, 5, hubtest.Answer(502, "bad gateway"))},
 		"always dropped, no progress":               {store: all(hubtest.Cut(0)), kind: core.DownloadFailed, says: "the last of 6 tries"},
+		"ends early, in chunks":                     {store: hubtest.Nth(2, hubtest.Unlimited(-1000))},
 		"stall":                                     {store: hubtest.Nth(2, hubtest.Stall(mega/3)), again: mega},
 		"always silent":                             {store: all(hubtest.Stall(0)), kind: core.DownloadTimeout, says: "no byte in time"},
 		"500 a few times":                           {store: hubtest.Between(1, 5, hubtest.Answer(500, "oops"))},
