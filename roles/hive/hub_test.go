@@ -11,7 +11,7 @@ import (
 	"rbee/core/lease"
 )
 
-// The machine's own environment wins, and the queen's token goes to no other hub than hers.
+// The machine's own environment wins, and no token goes to another hub than its own.
 func TestHubOf(t *testing.T) {
 	queens := lease.Boot{HubEndpoint: "https://mirror", HubToken: "hers"}
 	tests := map[string]struct {
@@ -21,7 +21,8 @@ func TestHubOf(t *testing.T) {
 	}{
 		"nothing":            {config.Hub{}, lease.Boot{}, config.Hub{}},
 		"the queen's":        {config.Hub{}, queens, config.Hub{Endpoint: "https://mirror", Token: "hers"}},
-		"a token of its own": {config.Hub{Token: "own"}, queens, config.Hub{Endpoint: "https://mirror", Token: "own"}},
+		"a token of its own": {config.Hub{Token: "own"}, lease.Boot{HubToken: "hers"}, config.Hub{Token: "own"}},
+		"for another hub":    {config.Hub{Token: "own"}, queens, config.Hub{Endpoint: "https://mirror", Token: "hers"}},
 		"a hub of its own":   {config.Hub{Endpoint: "https://other"}, queens, config.Hub{Endpoint: "https://other"}},
 		"the same hub":       {config.Hub{Endpoint: "https://mirror"}, queens, config.Hub{Endpoint: "https://mirror", Token: "hers"}},
 		"both of its own":    {config.Hub{Endpoint: "https://other", Token: "own"}, queens, config.Hub{Endpoint: "https://other", Token: "own"}},
