@@ -135,6 +135,7 @@ func (h *Hub) look(ctx context.Context, ref core.Hub, v variant, room Room) (p P
 	if err := supported(p.Ref, header); err != nil {
 		return Plan{}, 0, err
 	}
+	p.Needs = Room{Context: room.Context, Slots: room.Slots}.needs(header, v.size)
 	if n := room.needs(header, v.size); room.Bytes > 0 && n > room.Bytes {
 		need = n
 	}

@@ -84,6 +84,15 @@ type Model struct {
 	Quantization string        `json:"quantization,omitempty"`
 	Parameters   int64         `json:"parameters,omitempty"`
 	Node         core.NodeName `json:"node,omitempty"` // filled in by the queen
+
+	Source   string      `json:"source,omitempty"`   // where its files came from: "import", "copy", "hub" …
+	Revision string      `json:"revision,omitempty"` // commit of the hub's repository
+	Files    []ModelFile `json:"files,omitempty"`
+	Pinned   bool        `json:"pinned,omitempty"` // never removed to make room
+	InUse    bool        `json:"in_use,omitempty"` // a worker has it
+	Uses     int64       `json:"uses,omitempty"`   // how often a worker has loaded it
+	UsedAt   time.Time   `json:"used_at,omitzero"`
+	AddedAt  time.Time   `json:"added_at,omitzero"`
 }
 
 // Models is a list of models.

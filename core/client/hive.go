@@ -3,7 +3,6 @@ package client
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -148,28 +147,7 @@ func (c *Client) Ready(ctx context.Context) (r api.Ready, err error) {
 
 // Progress yields a worker's load to its end. A nil stage is a sign of life.
 func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] {
-	return func(yield func(*api.LoadStage, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		resp, err := c.send(ctx, http.MethodGet, "/v1/loading/progress", nil, nil)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer resp.Body.Close()
-		for f, err := range api.Frames(resp.Body) {
-			var stage *api.LoadStage
-			if err == nil && len(f.Data) > 0 {
-				stage = new(api.LoadStage)
-				if bad := json.Unmarshal(f.Data, stage); bad != nil {
-					err = fmt.Errorf("client: progress: %w", bad)
-				}
-			}
-			if !yield(stage, err) || err != nil {
-				return
-			}
-		}
-	}
+	return stages[api.LoadStage](ctx, c, http.MethodGet, "/v1/loading/progress", nil)
 }
 
 // Execute asks a worker for an answer and yields its events. Breaking off ends it.

@@ -73,7 +73,7 @@ func (c *Client) Where(ctx context.Context, q url.Values) (l api.Candidates, err
 
 // Load has a queen load a model ahead of need, and returns its worker when it is ready.
 func (c *Client) Load(ctx context.Context, r api.LoadRequest) (w api.Worker, err error) {
-	const most = time.Hour // the queen has limits of her own
+	const most = 24 * time.Hour // the queen has limits of her own, and the model may have to come first
 	return w, c.callIn(ctx, most, http.MethodPost, "/v2/workers", r, &w)
 }
 

@@ -28,6 +28,8 @@ type Settings struct {
 	MemoryMax int64    // bytes that the workers of a machine may take together; 0: all there is
 	NVML      string   // library that sees the GPUs; empty: the usual one, "none": no GPU is seen
 	Nodes     map[string]Node
+	Models    Models
+	Hub       Hub
 }
 
 // Paths are where rbee keeps things. RBEE_HOME moves all of them together.
@@ -55,6 +57,8 @@ type file struct {
 	MemoryMax string                  `toml:"memory_max"`
 	Limits    map[string]tomlDuration `toml:"limits"`
 	Node      map[string]Node         `toml:"node"`
+	Models    modelsFile              `toml:"models"`
+	Model     map[string]modelFile    `toml:"model"`
 }
 
 // tomlDuration is a duration as Go writes it, or a number of seconds.
@@ -104,7 +108,8 @@ func Load(environ []string) (Settings, error) {
 		}
 		s.MemoryMax = n
 	}
-	return s, nil
+	s.Hub = hub(env)
+	return s, s.Models.fromEnv(env)
 }
 
 // paths follows the XDG rules, or RBEE_HOME.
@@ -173,6 +178,9 @@ func (s *Settings) parse(name string, b []byte) error {
 		s.MemoryMax = n
 	}
 	s.TokenFile, s.ModelDirs, s.Nodes = f.TokenFile, f.ModelDirs, f.Node
+	if err := s.Models.fromFile(f.Models, f.Model); err != nil {
+		return invalid(name, err)
+	}
 	return nil
 }
 
