@@ -116,7 +116,7 @@ func ParseComment(text string) (s PullStage, ok bool) {
 	}
 	ok = (s.Stage == StageDownloading || s.Stage == StageCopying) && s.Done >= 0 && s.Done <= s.Total && s.BytesPerSecond >= 0
 	if ok && s.BytesPerSecond > 0 {
-		s.ETAMS = int64(float64(s.Total-s.Done) / float64(s.BytesPerSecond) * 1000)
+		s.ETAMS = int64(min(float64(s.Total-s.Done)/float64(s.BytesPerSecond)*1000, 1e15))
 	}
 	return s, ok
 }

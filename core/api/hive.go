@@ -103,7 +103,22 @@ type Models struct {
 // ImportRequest is the body of POST /v1/models/import on a hive and of
 // POST /v2/models/import on a queen: a file of that machine, used in place.
 type ImportRequest struct {
-	Path string `json:"path"` // absolute
+	Path string `json:"path"`           // absolute
+	Keep bool   `json:"keep,omitempty"` // of a queen: also in the catalog of her machine's hive, which is started if it has to be
+}
+
+// Found are models that other programs keep on a machine: the answer to
+// GET hive/v1/models/found?from= and GET queen/v2/models/found?from=.
+type Found struct {
+	Models []FoundModel `json:"models"`
+}
+
+// FoundModel is one of them. It is used by an import of its path.
+type FoundModel struct {
+	From      string `json:"from"` // "huggingface", "ollama" or "lmstudio"
+	Name      string `json:"name"` // as that program calls it
+	Path      string `json:"path"` // of a model in parts the first
+	SizeBytes int64  `json:"size_bytes"`
 }
 
 // Needs is the answer to GET hive/v1/models/{ref}/needs?context=&slots=.

@@ -27,6 +27,13 @@ type Settings struct {
 	ModelDirs []string // files in them may be named in requests; read only
 	MemoryMax int64    // bytes that the workers of a machine may take together; 0: all there is
 	Nodes     map[string]Node
+	Terminal  Terminal
+}
+
+// Terminal is what a terminal may be sent.
+type Terminal struct {
+	Colours bool // no NO_COLOR
+	Cursor  bool // the lines before may be written over
 }
 
 // Paths are where rbee keeps things. RBEE_HOME moves all of them together.
@@ -73,7 +80,11 @@ func Load(environ []string) (Settings, error) {
 		}
 		return ""
 	}
-	s := Settings{Paths: paths(env), Limits: DefaultLimits()}
+	term := env("TERM")
+	s := Settings{
+		Paths: paths(env), Limits: DefaultLimits(),
+		Terminal: Terminal{Colours: env("NO_COLOR") == "" && term != "dumb", Cursor: term != "" && term != "dumb"},
+	}
 	if err := s.readFile(env); err != nil {
 		return Settings{}, err
 	}
