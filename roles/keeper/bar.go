@@ -1,0 +1,151 @@
+package keeper
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-runewidth"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+// A look is how lines of progress are drawn.
+type look struct {
+	colours bool
+	names   int // columns of the longest name of the lines that stand together
+}
+
+// The parts of a line that has room for them, with their columns.
+const (
+	leastBar    = 8
+	leastName   = 16
+	percentWide = len(" 100%")
+	etaWide     = len("  59m59s")
+	rateWide    = len("  999 MB/s")
+	bytesWide   = len("  999 MB of 999 MB")
+)
+
+// line is one stage of a pull in at most so many columns: name, bar, percent, bytes,
+// rate and time left. Where there is no room for all, the bytes go first, then the rate.
+func (l look) line(name string, s api.PullStage, columns int) string {
+	switch name := shorten(name, columns/2); {
+	case s.Stage == api.StageComplete:
+		return l.colour(green, "✓") + " " + rest(name+"  "+whole(s), columns-2)
+	case s.Stage == api.StageFailed:
+		return l.colour(red, "✗") + " " + rest(name+"  "+s.Error, columns-2)
+	case s.Total <= 0 || s.Stage == api.StageWaiting:
+		return rest(name+"  "+doing(s), columns)
+	}
+	most := max(columns/3, min(leastName, columns-1-leastBar-percentWide-etaWide))
+	wide := min(max(l.names, runewidth.StringWidth(name)), most)
+	name = runewidth.FillRight(shorten(name, wide), wide)
+	room := columns - wide - 1 - leastBar - percentWide - etaWide
+	figures := fmt.Sprintf("%*s", percentWide, fmt.Sprintf("%d%%", percent(s)))
+	if room >= rateWide+bytesWide {
+		figures += fmt.Sprintf("%*s", bytesWide, fmt.Sprintf("%s of %s", size(s.Done), size(s.Total)))
+	}
+	if room >= rateWide {
+		figures += fmt.Sprintf("%*s", rateWide, rate(s))
+	}
+	figures += fmt.Sprintf("%*s", etaWide, cmp.Or(left(s), word(s)))
+	return name + " " + l.bar(s, columns-wide-1-len(figures)) + figures
+}
+
+// bar is the bar alone.
+func (l look) bar(s api.PullStage, columns int) string {
+	var b bytes.Buffer
+	style := mpb.BarStyle().Lbound("").Rbound("").Filler("█").Tip("█").Padding("░").
+		FillerMeta(func(t string) string { return l.colour(cyan, t) }).TipMeta(func(t string) string { return l.colour(cyan, t) })
+	_ = style.Build().Fill(&b, decor.Statistics{AvailableWidth: columns, Total: s.Total, Current: s.Done}) // a buffer takes all
+	return b.String()
+}
+
+// The colours.
+const (
+	red   = 31
+	green = 32
+	cyan  = 36
+)
+
+func (l look) colour(c int, text string) string {
+	if !l.colours || text == "" {
+		return text
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", c, text)
+}
+
+// shorten cuts the middle out of a name: its end is the quantization, or the node.
+func shorten(name string, columns int) string {
+	most := runewidth.StringWidth(name)
+	if most <= columns {
+		return name
+	}
+	head := (columns - 1) / 3
+	return runewidth.Truncate(name, head, "") + "…" + runewidth.TruncateLeft(name, most-(columns-1-head), "")
+}
+
+// rest cuts the end off a text.
+func rest(text string, columns int) string { return runewidth.Truncate(text, columns, "…") }
+
+func percent(s api.PullStage) int64 { return 100 * s.Done / max(s.Total, 1) }
+
+func rate(s api.PullStage) string {
+	if s.BytesPerSecond <= 0 {
+		return ""
+	}
+	return size(s.BytesPerSecond) + "/s"
+}
+
+// left is the time that is left, if anybody knows.
+func left(s api.PullStage) string {
+	if s.ETAMS <= 0 {
+		return ""
+	}
+	return (time.Duration(s.ETAMS) * time.Millisecond).Round(time.Second).String()
+}
+
+// word is the stage in the place of the time that is left.
+func word(s api.PullStage) string {
+	if s.Stage == api.StageVerifying {
+		return "verify"
+	}
+	return ""
+}
+
+// doing is what a stage without figures does.
+func doing(s api.PullStage) string {
+	switch {
+	case s.Stage == api.StageWaiting && s.Node != "" && s.Total > 0:
+		return fmt.Sprintf("waiting for %s, %d%%", s.Node, percent(s))
+	case s.Stage == api.StageWaiting && s.Node != "":
+		return fmt.Sprintf("waiting for %s", s.Node)
+	}
+	return s.Stage
+}
+
+// whole says that a model is there.
+func whole(s api.PullStage) string {
+	if s.Total <= 0 {
+		return "complete"
+	}
+	return "complete, " + size(s.Total)
+}
+
+// nameOf is a model as a person calls it: without the place that it comes from.
+func nameOf(model core.ModelRef) string {
+	if file, ok := model.Path(); ok {
+		return path.Base(file)
+	}
+	text, _ := strings.CutPrefix(string(model), "hf:")
+	if _, repo, ok := strings.Cut(text, "/"); ok {
+		return repo
+	}
+	return text
+}
