@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
@@ -35,16 +36,16 @@ const (
 // line is one stage of a pull in at most so many columns: name, bar, percent, bytes,
 // rate and time left. Where there is no room for all, the bytes go first, then the rate.
 func (l look) line(name string, s api.PullStage, columns int) string {
-	switch name := shorten(name, columns/2); {
-	case s.Stage == api.StageComplete:
-		return l.colour(green, "✓") + " " + rest(name+"  "+whole(s), columns-2)
-	case s.Stage == api.StageFailed:
-		return l.colour(red, "✗") + " " + rest(name+"  "+s.Error, columns-2)
-	case s.Total <= 0 || s.Stage == api.StageWaiting:
-		return rest(name+"  "+doing(s), columns)
-	}
 	most := max(columns/3, min(leastName, columns-1-leastBar-percentWide-etaWide))
 	wide := min(max(l.names, runewidth.StringWidth(name)), most)
+	switch {
+	case s.Stage == api.StageComplete:
+		return l.words(name, wide, "✓ "+whole(s), green, columns)
+	case s.Stage == api.StageFailed:
+		return l.words(name, wide, "✗ "+s.Error, red, columns)
+	case s.Total <= 0 || s.Stage == api.StageWaiting:
+		return l.words(name, wide, doing(s), 0, columns)
+	}
 	name = runewidth.FillRight(shorten(name, wide), wide)
 	room := columns - wide - 1 - leastBar - percentWide - etaWide
 	figures := fmt.Sprintf("%*s", percentWide, fmt.Sprintf("%d%%", percent(s)))
@@ -56,6 +57,15 @@ func (l look) line(name string, s api.PullStage, columns int) string {
 	}
 	figures += fmt.Sprintf("%*s", etaWide, cmp.Or(left(s), word(s)))
 	return name + " " + l.bar(s, columns-wide-1-len(figures)) + figures
+}
+
+// words is a line without a bar, whose first character may have a colour. The name
+// gives way to the words, to two fifths of the line.
+func (l look) words(name string, wide int, text string, colour, columns int) string {
+	wide = min(wide, max(columns-2-runewidth.StringWidth(text), columns*2/5))
+	text = runewidth.Truncate(text, columns-2-wide, "…")
+	_, first := utf8.DecodeRuneInString(text)
+	return runewidth.FillRight(shorten(name, wide), wide) + "  " + l.colour(colour, text[:first]) + text[first:]
 }
 
 // bar is the bar alone.
@@ -75,7 +85,7 @@ const (
 )
 
 func (l look) colour(c int, text string) string {
-	if !l.colours || text == "" {
+	if !l.colours || text == "" || c == 0 {
 		return text
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", c, text)
@@ -90,9 +100,6 @@ func shorten(name string, columns int) string {
 	head := (columns - 1) / 3
 	return runewidth.Truncate(name, head, "") + "…" + runewidth.TruncateLeft(name, most-(columns-1-head), "")
 }
-
-// rest cuts the end off a text.
-func rest(text string, columns int) string { return runewidth.Truncate(text, columns, "…") }
 
 func percent(s api.PullStage) int64 { return 100 * s.Done / max(s.Total, 1) }
 

@@ -3,9 +3,11 @@ package keeper
 import (
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/mattn/go-runewidth"
+	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
@@ -36,8 +38,10 @@ type barLine struct {
 
 var _ board = (*bars)(nil)
 
-func newBars(out io.Writer, colours bool, names []string) *bars {
-	b := &bars{all: mpb.New(mpb.WithOutput(out)), look: look{colours: colours}}
+func newBars(out *os.File, colours bool, names []string) *bars {
+	console := cupwriter.New(fromStart{out}, false)
+	console.SetTermFd(int(out.Fd()))
+	b := &bars{all: mpb.New(mpb.WithConsoleWriter(console)), look: look{colours: colours}}
 	for n, name := range names {
 		b.lines = append(b.lines, barLine{name, api.PullStage{Stage: api.StageResolving}})
 		b.look.names = max(b.look.names, runewidth.StringWidth(name))
@@ -46,6 +50,14 @@ func newBars(out io.Writer, colours bool, names []string) *bars {
 		b.bar = append(b.bar, bar)
 	}
 	return b
+}
+
+// fromStart draws from the first column on, whatever a person has typed meanwhile.
+type fromStart struct{ *os.File }
+
+func (f fromStart) Write(p []byte) (int, error) {
+	n, err := f.File.Write(append([]byte("\r"), p...))
+	return max(n-1, 0), err
 }
 
 // draw leaves the last column free: some terminals begin a new line behind it.

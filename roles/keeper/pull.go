@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 
@@ -121,14 +122,15 @@ func (x *session) board(pulls []*pull) board {
 	if x.Bool("json") {
 		return &wireLines{out: x.App.Writer}
 	}
-	if !x.screen.status {
+	out, file := x.App.ErrWriter.(*os.File)
+	if !x.screen.status || !file {
 		return newLines(x.App.ErrWriter, len(pulls))
 	}
 	names := make([]string, len(pulls))
 	for n, p := range pulls {
 		names[n] = p.name()
 	}
-	return newBars(x.App.ErrWriter, x.settings.Terminal.Colours, names)
+	return newBars(out, x.settings.Terminal.Colours, names)
 }
 
 // name is what the pull is called on the board.
