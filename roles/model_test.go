@@ -4,10 +4,15 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rbee/core"
 	"rbee/core/api"
@@ -177,16 +182,15 @@ func TestInferDownloads(t *testing.T) {
 	story := []struct {
 		ev   api.Event
 		seen string // at a terminal
-		line bool   // elsewhere, too
 	}{
-		{&api.Narration{Actor: "queen", Action: api.Download, Human: "downloading " + string(tinyInFull) + " to localhost"}, "to localhost", true},
-		{moved(0, 0), " 0%", true},
-		{moved(tinySize/100*45+50, 12_345_678), "45%", true},
-		{moved(tinySize/100*46+50, 12_345_678), "46%", false},
-		{moved(tinySize/100*98+100, 12_345_678), "98%", true},
-		{&api.Comment{Text: "loading 40%"}, "loading 40%", false},
-		{&api.Token{Text: "Hello", Channel: api.TextChannel}, "Hello", false},
-		{&api.End{StopReason: api.StopEOS}, "", false},
+		{&api.Narration{Actor: "queen", Action: api.Download, Human: "downloading " + string(tinyInFull) + " to localhost"}, "to localhost"},
+		{moved(0, 0), " 0%"},
+		{moved(tinySize/100*45+50, 12_345_678), " 30s"},
+		{moved(tinySize/100*46+50, 12_345_678), " 29s"},
+		{moved(tinySize/100*98+100, 12_345_678), " 1s"},
+		{&api.Comment{Text: "loading 40%"}, "loading 40%"},
+		{&api.Token{Text: "Hello", Channel: api.TextChannel}, "Hello"},
+		{&api.End{StopReason: api.StopEOS}, ""},
 	}
 	args := func(q *fakeQueen) []string {
 		return []string{"infer", "--model", "hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M", "--prompt", "hi", "--queen", q.url}
@@ -200,14 +204,14 @@ func TestInferDownloads(t *testing.T) {
 			for _, e := range story {
 				s.event(e.ev)
 				at.until(e.seen)
-				if e.seen != "" {
-					at.until("\n")
+				if c, ok := e.ev.(*api.Comment); ok {
+					fmt.Fprintf(&screens, "=== %s\n%s", c.Text, at.screen())
 				}
 			}
 			if got := at.wait(); got != 0 {
 				t.Errorf("exit status %d", got)
 			}
-			screens.WriteString(at.screen())
+			fmt.Fprintf(&screens, "=== ended\n%s", at.screen())
 			golden(t, fmt.Sprintf("infer-%d", columns), screens.String())
 		})
 	}
@@ -236,5 +240,134 @@ func TestPullCut(t *testing.T) {
 	r.expect(1, "cut off")
 	if r.stdout() != "" {
 		t.Errorf("stdout: %q", r.stdout())
+	}
+}
+
+// What the other commands of models ask, and what they say.
+func TestModelCommands(t *testing.T) {
+	used := time.Now().Add(-73 * time.Hour)
+	models := api.Models{Models: []api.Model{
+		{Ref: qwen, Node: "mac", SizeBytes: qwenSize, Quantization: "Q8_0", Uses: 3, UsedAt: used, Pinned: true, InUse: true},
+		{Ref: tinyInFull, Node: "box", SizeBytes: tinySize, Quantization: "Q4_K_M"},
+	}}
+	details := api.Models{Models: []api.Model{{
+		Ref: tinyInFull, Node: "mac", SizeBytes: tinySize, Architecture: "llama", Quantization: "Q4_K_M", Parameters: 1_100_048_384, Source: "hub", Revision: "52e7645",
+		Files: []api.ModelFile{{Name: "a.gguf", Path: "/m/a.gguf", SHA256: "9fec"}},
+	}}}
+	tests := map[string]struct {
+		args   []string
+		route  string
+		answer any
+		query  string // that the queen got
+		body   string
+		status int
+		out    []string // lines of stdout
+		err    []string // in stderr
+	}{
+		"list": {
+			args: []string{"list"}, route: "GET /v2/models", answer: models,
+			out: []string{
+				"NODE  MODEL                                             SIZE    QUANT   USED",
+				"mac   hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0           675 MB  Q8_0    3 days ago  pinned, in use",
+				"box   hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M  668 MB  Q4_K_M  never",
+			},
+		},
+		"list of a node": {args: []string{"list", "--node", "mac"}, route: "GET /v2/models", answer: api.Models{}, query: "node=mac", out: []string{"NODE  MODEL  SIZE  QUANT  USED"}},
+		"list, nothing there": {
+			args: []string{"list"}, route: "GET /v2/models", answer: api.Models{}, out: []string{"NODE  MODEL  SIZE  QUANT  USED"},
+		},
+		"show": {
+			args: []string{"show", "tinyllama", "--node", "mac"}, route: "GET /v2/models/{ref}", answer: details, query: "node=mac",
+			out: []string{
+				"model         hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M", "node          mac", "size          668 MB", "architecture  llama",
+				"quantization  Q4_K_M", "parameters    1.1 billion", "source        hub", "revision      52e7645", "used          0 times, never",
+				"file          /m/a.gguf", "sha256        9fec",
+			},
+		},
+		"show nothing": {args: []string{"show"}, status: 2, err: []string{"want one model", "rbee model show MODEL"}},
+		"rm": {
+			args: []string{"rm", "tinyllama"}, route: "DELETE /v2/models/{ref}", answer: api.Removed{Nodes: []core.NodeName{"localhost"}}, query: "node=localhost",
+			out: []string{"tinyllama is gone from localhost"},
+		},
+		"rm everywhere": {
+			args: []string{"rm", "tinyllama", "--all-nodes"}, route: "DELETE /v2/models/{ref}", query: "", status: 1,
+			answer: api.Removed{Nodes: []core.NodeName{"box"}, Errors: []api.NodeError{{Node: "mac", Code: core.WorkerBusy, Error: "a worker uses it", Try: "rbee unload tinyllama"}}},
+			out:    []string{"tinyllama is gone from box"}, err: []string{"mac: a worker uses it", "Try: rbee unload tinyllama"},
+		},
+		"rm of both": {args: []string{"rm", "x/y", "--all-nodes", "--node", "mac"}, status: 2, err: []string{"--node with --all-nodes"}},
+		"rm nothing": {args: []string{"rm"}, status: 2, err: []string{"want a model"}},
+		"gc": {
+			args: []string{"gc", "--dry-run"}, route: "POST /v2/models/gc", body: `{"dry_run":true}`,
+			answer: api.Collection{Removed: []api.Collected{{Path: "/m/x.partial", SizeBytes: 5_000_000, Why: "the rest of a download of 12 days ago", Node: "mac"}}},
+			out:    []string{"mac  5 MB  /m/x.partial  the rest of a download of 12 days ago"}, err: []string{"1 file, 5 MB, would be removed"},
+		},
+		"import": {
+			args: []string{"import", "/m/a.gguf"}, route: "POST /v2/models/import", body: `{"path":"/m/a.gguf","keep":true}`, answer: api.Model{Ref: "file:/m/a.gguf"},
+			out: []string{"file:/m/a.gguf"},
+		},
+		"import nothing": {args: []string{"import"}, status: 2, err: []string{"want files, or --from"}},
+		"found": {
+			args: []string{"import", "--from", "ollama", "--list"}, route: "GET /v2/models/found", query: "from=ollama",
+			answer: api.Found{Models: []api.FoundModel{{From: "ollama", Name: "gemma3:270m", Path: "/o/blobs/sha256-1", SizeBytes: 292_000_000}}},
+			out:    []string{"ollama  gemma3:270m  292 MB  /o/blobs/sha256-1"},
+		},
+		"nothing found": {args: []string{"import", "--from", "all"}, route: "GET /v2/models/found", answer: api.Found{}, query: "from=all", err: []string{"no models of huggingface, ollama and lmstudio"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, q := newWorld(t), newFakeQueen(t)
+			if tt.route != "" {
+				q.mux.HandleFunc(tt.route, func(out http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					if r.URL.RawQuery != tt.query || string(body) != tt.body {
+						t.Errorf("asked %s?%s %s, want ?%s %s", r.URL.Path, r.URL.RawQuery, body, tt.query, tt.body)
+					}
+					_ = json.NewEncoder(out).Encode(tt.answer)
+				})
+			}
+			r := w.start("rbee", append(append([]string{"model"}, tt.args...), "--queen", q.url)...)
+			r.expect(tt.status, tt.err...)
+			var got []string
+			for line := range strings.Lines(r.stdout()) {
+				got = append(got, strings.TrimRight(line, " \n"))
+			}
+			if !slices.Equal(got, tt.out) {
+				t.Errorf("stdout\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.out, "\n"))
+			}
+		})
+	}
+}
+
+func TestModelListJSON(t *testing.T) {
+	w, q := newWorld(t), newFakeQueen(t)
+	want := api.Models{Models: []api.Model{{Ref: qwen, Node: "mac", SizeBytes: qwenSize, UsedAt: time.Now().UTC().Round(0)}}}
+	q.answer("GET /v2/models", want)
+	r := w.start("rbee", "model", "list", "--json", "--queen", q.url)
+	r.expect(0)
+	var got api.Models
+	if err := json.Unmarshal([]byte(r.stdout()), &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v (%v), want %+v", got, err, want)
+	}
+}
+
+// Each model's outcome is a line, and one that is damaged is a failure.
+func TestModelVerify(t *testing.T) {
+	w, q := newWorld(t), newFakeQueen(t)
+	q.mux.HandleFunc("POST /v2/models/verify", func(out http.ResponseWriter, _ *http.Request) {
+		s := api.NewStream(out)
+		for _, v := range []api.VerifyStage{
+			{Stage: api.VerifyReading, ModelRef: qwen, Node: "mac", Done: 1, Total: 2},
+			{Stage: api.VerifyGood, ModelRef: qwen, Node: "mac", Done: 2, Total: 2},
+			{Stage: api.VerifyDamaged, ModelRef: tinyInFull, Node: "mac", Error: "a.gguf is not what it was"},
+		} {
+			b, _ := json.Marshal(v)
+			_ = s.Data(b)
+		}
+		_ = s.Done()
+	})
+	r := w.start("rbee", "model", "verify", "--queen", q.url)
+	r.expect(1, "Qwen2.5-0.5B-Instruct-GGUF:Q8_0 on mac: verifying, 50%", "1 of 2 models are not what they were", "a.gguf is not what it was", "Try: rbee model pull "+string(tinyInFull))
+	if want := fmt.Sprintf("%s on mac: good\n%s on mac: damaged\n", qwen, tinyInFull); r.stdout() != want {
+		t.Errorf("stdout %q, want %q", r.stdout(), want)
 	}
 }

@@ -79,7 +79,7 @@ func infer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return q.finish(s, q.askThrough(ctx, c, settings, r, s))
+	return q.finish(ctx, s, q.askThrough(ctx, c, settings, r, s))
 }
 
 // askThrough asks again after a host key was trusted. The known_hosts of a queen

@@ -163,9 +163,7 @@ func modelFacts(w io.Writer, m api.Model) {
 	fact("size", size(m.SizeBytes))
 	fact("architecture", m.Architecture)
 	fact("quantization", m.Quantization)
-	if m.Parameters > 0 {
-		fact("parameters", fmt.Sprintf("%.1f million", float64(m.Parameters)/1e6))
-	}
+	fact("parameters", count(m.Parameters))
 	fact("source", m.Source)
 	fact("revision", m.Revision)
 	fact("used", fmt.Sprintf("%d times, %s", m.Uses, ago(m.UsedAt)))
@@ -178,6 +176,17 @@ func modelFacts(w io.Writer, m api.Model) {
 		fact("file", cmp.Or(f.Path, f.Name))
 		fact("sha256", f.SHA256)
 	}
+}
+
+// count is a number of parameters for people; empty when it is not known.
+func count(n int64) string {
+	switch {
+	case n <= 0:
+		return ""
+	case n < 1e9:
+		return fmt.Sprintf("%d million", (n+5e5)/1e6)
+	}
+	return fmt.Sprintf("%.1f billion", float64(n)/1e9)
 }
 
 func removeModels(ctx context.Context, x *session) error {
@@ -264,10 +273,13 @@ func collect(ctx context.Context, x *session) error {
 	if err != nil {
 		return err
 	}
-	verb := "removed"
-	if x.Bool("dry-run") {
-		verb = "would be removed"
+	files, done := "files", "removed"
+	if len(list.Removed) == 1 {
+		files = "file"
 	}
-	x.screen.note(fmt.Sprintf("%d files, %s, %s", len(list.Removed), size(bytes), verb))
+	if x.Bool("dry-run") {
+		done = "would be removed"
+	}
+	x.screen.note(fmt.Sprintf("%d %s, %s, %s", len(list.Removed), files, size(bytes), done))
 	return x.nodeErrors(list.Errors)
 }

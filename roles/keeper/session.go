@@ -35,16 +35,16 @@ func withAnyQueen(act func(ctx context.Context, x *session) error) cli.ActionFun
 		if err != nil {
 			return err
 		}
-		return q.finish(s, act(c.Context, &session{c, settings, s, q}))
+		return q.finish(c.Context, s, act(c.Context, &session{c, settings, s, q}))
 	}
 }
 
 // finish ends what was started. What went wrong first is the error.
-func (q *queen) finish(s *screen, err error) error {
+func (q *queen) finish(ctx context.Context, s *screen, err error) error {
 	if errors.Is(err, errReaderGone) {
 		err = nil // as head does: enough was read
 	}
-	ended := q.end(s)
+	ended := q.end(ctx, s)
 	if ended == nil || err == nil {
 		return cmp.Or(err, ended)
 	}
