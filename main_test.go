@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "catalog", "inference/gguf", "roles/cmdline"},
 	"roles/worker":  {"core", "core/api", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "inference", "roles/cmdline"},
 
+	"core/alias":           {"core", "core/config"},
 	"core/api":             {"core"},
 	"core/beacon":          {"core/api", "core/lease"},
 	"core/client":          {"core", "core/api"},
@@ -45,6 +46,7 @@ var allowed = map[string][]string{
 	"core/serve":           {"core", "core/api", "core/secure"},
 
 	"catalog":        {"core", "inference/gguf"},
+	"catalog/fetch":  {"core", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 

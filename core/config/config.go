@@ -44,6 +44,8 @@ type Paths struct {
 	Config string // the config file that was read; empty: none
 	Own    string // the config file of this person, whether it is there or not
 	Token  string // where rbee token new puts a token, which then is the default
+
+	Aliases string // short names of models, beside the config file of this person
 }
 
 // Catalog is the file of the catalog.
@@ -120,7 +122,7 @@ func paths(env func(string) string) Paths {
 	if root := env("RBEE_HOME"); root != "" {
 		return Paths{
 			Home: root, Data: filepath.Join(root, "data"), State: filepath.Join(root, "state"),
-			Config: filepath.Join(root, "config.toml"), Token: filepath.Join(root, "token"),
+			Config: filepath.Join(root, "config.toml"), Token: filepath.Join(root, "token"), Aliases: filepath.Join(root, "aliases.toml"),
 		}
 	}
 	home := env("HOME")
@@ -133,7 +135,7 @@ func paths(env func(string) string) Paths {
 	return Paths{
 		Home: filepath.Join(home, ".rbee"), Data: in("XDG_DATA_HOME", ".local", "share"),
 		State: in("XDG_STATE_HOME", ".local", "state"), Config: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "config.toml"),
-		Token: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "token"),
+		Token: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "token"), Aliases: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "aliases.toml"),
 	}
 }
 
@@ -163,7 +165,7 @@ func (s *Settings) parse(name string, b []byte) error {
 	var f file
 	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return invalid(name, locate(err))
+		return invalid(name, Locate(err))
 	}
 	for key, v := range f.Limits {
 		if err := s.Limits.set(key, string(v)); err != nil {
@@ -184,8 +186,8 @@ func (s *Settings) parse(name string, b []byte) error {
 	return nil
 }
 
-// locate adds the line to an error of the TOML library.
-func locate(err error) error {
+// Locate adds the line to an error of the TOML library.
+func Locate(err error) error {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		line, _ := unknown.Errors[0].Position()
 		return fmt.Errorf("line %d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))

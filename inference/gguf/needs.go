@@ -101,7 +101,7 @@ func (f *File) shape() (s shape, err error) {
 		return s, err
 	}
 	embedding, _ := f.Tensor("token_embd.weight")
-	s.width = f.optional("embedding_length", 0)
+	s.width, s.vocab = f.optional("embedding_length", 0), f.optional("vocab_size", 0)
 	if len(embedding.Dims) == 2 {
 		s.vocab = int64(embedding.Dims[1])
 		s.width = max(s.width, int64(embedding.Dims[0]))
