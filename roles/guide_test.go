@@ -12,7 +12,6 @@ import (
 var pending = []string{
 	"rbee bench",
 	"rbee bench --node node",
-	"rbee completion bash",
 	"rbee doctor",
 	"rbee run",
 	"rbee run --node node model",
