@@ -16,21 +16,48 @@ type PullRequest struct {
 }
 
 // DownloadRequest is the body of POST hive/v1/models/download. With Copy the model
-// comes from the hive's queen, else the hive asks her who has it, and then the hub.
+// comes from the hive's queen and nowhere else; without it the hive asks her who has
+// it, and then the hub.
 type DownloadRequest struct {
 	ModelRef core.ModelRef `json:"model_ref"`
 	Copy     *Copy         `json:"copy,omitempty"`
 	Pin      bool          `json:"pin,omitempty"`
+	LeaseID  string        `json:"lease_id,omitempty"` // whose queen is meant; empty: the hive's own
+	Use
+}
+
+// A Use is what a model is wanted for. A model that the machine could never load so
+// is not downloaded. The zero value is for keeps.
+type Use struct {
+	ContextLength int `json:"context_length,omitempty"` // tokens per sequence; 0: the model's default
+	Slots         int `json:"slots,omitempty"`          // 0: it is not to be loaded now
 }
 
 // A Copy says what a model is made of, as a hive that has it says, and where its
-// files can be had: GET URL/v1/blobs/{sha256}, with ranges.
+// files can be had: GET URL/v1/blobs/{sha256}?node=FROM, with ranges.
 type Copy struct {
 	ModelRef core.ModelRef `json:"model_ref"` // in full: with the quantization
 	Revision string        `json:"revision,omitempty"`
 	From     core.NodeName `json:"from,omitempty"`
-	URL      string        `json:"url,omitempty"` // empty: the hive's queen
+	URL      string        `json:"url,omitempty"` // of the queen, on a loopback address of the hive's machine; empty: as the hive knows her
 	Files    []ModelFile   `json:"files"`
+}
+
+// ResolveRequest is the body of POST hive/v1/models/resolve: what would a download
+// bring? The answer is a Resolved.
+type ResolveRequest struct {
+	ModelRef core.ModelRef `json:"model_ref"`
+	Use
+}
+
+// Resolved is what a reference stands for on a machine.
+type Resolved struct {
+	ModelRef   core.ModelRef `json:"model_ref"`         // in full
+	OnDisk     bool          `json:"on_disk,omitempty"` // it is here
+	Note       string        `json:"note,omitempty"`    // what was decided, for people
+	From       string        `json:"from,omitempty"`    // host of the hub
+	SizeBytes  int64         `json:"size_bytes"`
+	NeedsBytes int64         `json:"needs_bytes,omitempty"` // of memory, for the use that was given; 0: not known
 }
 
 // A ModelFile is one file of a model; most have one, those in parts have several.

@@ -39,9 +39,15 @@ func (c *Client) CancelDownload(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/models/download/"+url.PathEscape(id), nil, nil)
 }
 
-// Sources asks a queen which node has a model, for another one to copy it.
-func (c *Client) Sources(ctx context.Context, model core.ModelRef) (s api.Copy, err error) {
-	return s, c.call(ctx, http.MethodGet, "/v2/models/sources?model="+url.QueryEscape(string(model)), nil, &s)
+// Resolve asks a hive what a reference stands for there. It may ask the hub.
+func (c *Client) Resolve(ctx context.Context, r api.ResolveRequest) (m api.Resolved, err error) {
+	return m, c.callIn(ctx, 6*c.o.Limit, http.MethodPost, "/v1/models/resolve", r, &m)
+}
+
+// Sources asks a queen which other node has a model, for that node to copy it.
+func (c *Client) Sources(ctx context.Context, model core.ModelRef, node core.NodeName) (s api.Copy, err error) {
+	q := url.Values{"model": {string(model)}, "node": {string(node)}}
+	return s, c.call(ctx, http.MethodGet, "/v2/models/sources?"+q.Encode(), nil, &s)
 }
 
 // Show asks a queen for a model: one entry for each node that has it, or for the node
@@ -87,10 +93,19 @@ func (c *Client) HiveCollect(ctx context.Context, r api.CollectRequest) (l api.C
 	return l, c.callIn(ctx, 5*c.o.Limit, http.MethodPost, "/v1/models/gc", r, &l)
 }
 
-// Blob asks for a file of a model by its hash. header may ask for a range. The caller
-// closes the body of the answer, which has no error status.
+// Blob asks a hive for a file of a model by its hash. header may ask for a range. The
+// caller closes the body of the answer, which has no error status.
 func (c *Client) Blob(ctx context.Context, method, sha256 string, header http.Header) (*http.Response, error) {
 	return c.send(ctx, method, "/v1/blobs/"+url.PathEscape(sha256), nil, header)
+}
+
+// BlobRequest is the request of a hive to its queen for a file of a copy.
+func (c *Client) BlobRequest(ctx context.Context, sha256 string, from core.NodeName) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+ofNode("/v1/blobs/"+url.PathEscape(sha256), from), nil)
+	if err == nil && c.o.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.o.Token)
+	}
+	return req, err
 }
 
 // ofNode adds a node to a path, if there is one.

@@ -27,6 +27,8 @@ type Settings struct {
 	ModelDirs []string // files in them may be named in requests; read only
 	MemoryMax int64    // bytes that the workers of a machine may take together; 0: all there is
 	Nodes     map[string]Node
+	Models    Models
+	Hub       Hub
 	Terminal  Terminal
 }
 
@@ -61,6 +63,8 @@ type file struct {
 	MemoryMax string                  `toml:"memory_max"`
 	Limits    map[string]tomlDuration `toml:"limits"`
 	Node      map[string]Node         `toml:"node"`
+	Models    modelsFile              `toml:"models"`
+	Model     map[string]modelFile    `toml:"model"`
 }
 
 // tomlDuration is a duration as Go writes it, or a number of seconds.
@@ -114,7 +118,8 @@ func Load(environ []string) (Settings, error) {
 		}
 		s.MemoryMax = n
 	}
-	return s, nil
+	s.Hub = hub(env)
+	return s, s.Models.fromEnv(env)
 }
 
 // paths follows the XDG rules, or RBEE_HOME.
@@ -183,6 +188,9 @@ func (s *Settings) parse(name string, b []byte) error {
 		s.MemoryMax = n
 	}
 	s.TokenFile, s.ModelDirs, s.Nodes = f.TokenFile, f.ModelDirs, f.Node
+	if err := s.Models.fromFile(f.Models, f.Model); err != nil {
+		return invalid(name, err)
+	}
 	return nil
 }
 

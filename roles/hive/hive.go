@@ -14,12 +14,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rbee/catalog"
+	"rbee/catalog/fetch"
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/beacon"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/pull"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
@@ -65,6 +67,10 @@ type hive struct {
 	nursery nursery
 	hashes  hashes
 	report  reporter
+	names   cmdline.ModelNames
+	hubs    hubs
+	fetcher *fetch.Fetcher
+	pulls   *pull.Pulls[wish]
 
 	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
 	over context.CancelFunc
@@ -100,6 +106,10 @@ func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
 	h.report = newReporter(h)
 	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
+	h.names.File = d.Settings.Paths.Aliases
+	h.fetcher = &fetch.Fetcher{Dir: d.Settings.Paths.Models()}
+	h.pulls = pull.New[wish](h.life)
+	h.checkPins()
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)
 	}

@@ -28,6 +28,7 @@ func (h *hive) stopAll(ctx context.Context, list []*worker) {
 // and ends with its last.
 func (h *hive) drain(ctx context.Context) {
 	h.nursery.close()
+	h.pulls.End(errEnding) // what is there of them stays
 	limit := h.d.Settings.Limits.Drain
 	if end, ok := ctx.Deadline(); ok {
 		limit = time.Until(end)
@@ -51,6 +52,7 @@ func (h *hive) drain(ctx context.Context) {
 // end ends every worker and waits for whoever watches them.
 func (h *hive) end(ctx context.Context) {
 	h.nursery.close()
+	h.pulls.End(errEnding)
 	h.stopAll(ctx, h.nursery.all(""))
 	h.over()
 	h.nursery.running.Wait()

@@ -39,6 +39,7 @@ type worker struct {
 	started  time.Time
 	child    *lease.Child
 	log      *lease.Kept
+	release  func() // lets the model's files be removed
 	client   *client.Client
 
 	mu    sync.Mutex // guards state and err
@@ -84,9 +85,10 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.ref, w.needs = m.ref, m.needs
+	w.ref, w.needs, w.release = m.ref, m.needs, m.release
 	err = h.nursery.spawn(w, func(others load) error { return room(m.needs, others, h.d.Settings.MemoryMax) }, func() error { return h.start(ctx, w, r, m, run) })
 	if err != nil {
+		m.release()
 		return nil, err
 	}
 	h.nursery.running.Go(func() { h.watch(w) }) //nolint:contextcheck // the worker outlives the call
@@ -149,6 +151,7 @@ func (h *hive) watch(w *worker) {
 	<-w.child.Done()
 	loaded()
 	w.client.Close()
+	w.release()
 	defer h.report.changed()
 	if state, _ := w.get(); state == api.Stopping {
 		h.nursery.remove(w.id)

@@ -24,7 +24,18 @@ type tunnel struct {
 	back  string // the queen's URL, as the node sees it
 	alive context.Context
 	held  *holds
-	words sync.Mutex // held while the node's last words are waited for: the connection stays
+	cut   chan struct{} // closed when the connection is lost
+	words sync.Mutex    // held while the node's last words are waited for: the connection stays
+}
+
+// lost tells whether the connection is seen to be gone.
+func (t *tunnel) lost() bool {
+	select {
+	case <-t.cut:
+		return true
+	default:
+		return false
+	}
 }
 
 func (t *tunnel) close() {
@@ -58,7 +69,8 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 		return nil, err
 	}
 	l.silent = t.conn.Silent
-	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
+	l.bulk = newBulk(f.base, func(ctx context.Context) (*tunnel, *client.Client, error) { return f.another(ctx, l, at) }) //nolint:contextcheck // it lives as long as the link
+	l.held.add(l.bulk.close)
 	return l, nil
 }
 
@@ -81,13 +93,14 @@ func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunne
 		return nil, err
 	}
 	alive, stop := context.WithCancel(f.base)
-	t := &tunnel{conn: conn, alive: alive, held: &holds{}}
+	t := &tunnel{conn: conn, alive: alive, held: &holds{}, cut: make(chan struct{})}
 	t.held.add(t.close)
 	t.held.add(stop)
 	t.held.run.Go(func() {
 		if err := conn.Watch(alive, limits.Beat, limits.BeatLost); err != nil {
 			f.q.d.Log.Warn("connection lost", "node", at.Alias, "error", err.Error())
 		}
+		close(t.cut)
 		t.close() // whatever reads from it sees the end
 	})
 	return t, nil
@@ -251,18 +264,15 @@ func (f *fleet) lookThere(ctx context.Context, e *api.Ended, conn *remote.Conn, 
 	}
 }
 
-// another is the link over a connection of its own: what is copied must not stand
-// before tokens and beats.
-func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*link, error) {
-	t, err := f.login(ctx, at, func(api.Event) {})
+// another is the way to the link's hive, and back, over a connection of its own.
+func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*tunnel, *client.Client, error) {
+	t, err := f.dig(ctx, at, func(api.Event) {})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	second := *l
-	second.held = t.held
-	second.hive = client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
-	t.held.add(second.hive.Close)
-	return &second, nil
+	c := client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
+	t.held.add(c.Close)
+	return t, c, nil
 }
 
 // tokenOf is what the link's hive wants.

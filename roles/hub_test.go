@@ -1,0 +1,159 @@
+package roles
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A hub answers as Hugging Face does, on this machine: the list of a repository's
+// files, and the files.
+type hub struct {
+	*httptest.Server
+
+	mu     sync.Mutex // guards all below
+	files  map[string][]byte
+	token  string // that is demanded; empty: none
+	tokens map[string]bool
+	served int64         // bytes of files, but of what was only looked into
+	stop   int64         // after so many bytes served nothing more comes
+	halted chan struct{} // closed when that has happened
+}
+
+const commit = "0123456789abcdef0123456789abcdef01234567"
+
+// newHub serves files by REPO/NAME.
+func newHub(t testing.TB, files map[string][]byte) *hub {
+	t.Helper()
+	h := &hub{files: files, tokens: map[string]bool{}, stop: 1 << 60, halted: make(chan struct{})}
+	h.Server = httptest.NewServer(h)
+	t.Cleanup(func() {
+		h.Server.CloseClientConnections()
+		h.Server.Close()
+	})
+	return h
+}
+
+// env is what a program must know to come to this hub.
+func (h *hub) env() []string { return []string{"HF_ENDPOINT=" + h.URL} }
+
+func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	token, demanded := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), h.token
+	h.tokens[token] = true
+	h.mu.Unlock()
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	switch repo, ok := strings.CutPrefix(path, "api/models/"); {
+	case ok:
+		repo, _, _ = strings.Cut(repo, "/tree/")
+		h.list(w, repo)
+	case demanded != "" && token != demanded:
+		w.Header().Set("X-Error-Code", "GatedRepo")
+		http.Error(w, "gated", http.StatusForbidden)
+	default:
+		repo, rest, _ := strings.Cut(path, "/resolve/")
+		_, name, _ := strings.Cut(rest, "/")
+		h.file(w, r, repo+"/"+name)
+	}
+}
+
+func (h *hub) list(w http.ResponseWriter, repo string) {
+	list := []map[string]any{}
+	for name, b := range h.files {
+		if name, ok := strings.CutPrefix(name, repo+"/"); ok {
+			sum := sha256.Sum256(b)
+			list = append(list, map[string]any{
+				"type": "file", "size": len(b), "path": name,
+				"lfs": map[string]any{"oid": hex.EncodeToString(sum[:]), "size": len(b)},
+			})
+		}
+	}
+	if len(list) == 0 {
+		w.Header().Set("X-Error-Code", "RepoNotFound")
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(list)
+}
+
+// file serves a file, and counts it unless it is the look into its first megabyte.
+func (h *hub) file(w http.ResponseWriter, r *http.Request, name string) {
+	b, ok := h.files[name]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	sum := sha256.Sum256(b)
+	w.Header().Set("X-Repo-Commit", commit)
+	w.Header().Set("X-Linked-ETag", `"`+hex.EncodeToString(sum[:])+`"`)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
+	if r.Header.Get("Range") == "bytes=0-1048575" {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+		return
+	}
+	http.ServeContent(&counted{w, r, h}, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+// counted counts what is written, and holds it up at the hub's stop.
+type counted struct {
+	http.ResponseWriter
+
+	r *http.Request
+	h *hub
+}
+
+func (c *counted) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		c.h.mu.Lock()
+		left, halted := c.h.stop-c.h.served, c.h.halted
+		piece := p[:min(int64(len(p)), max(left, 0), 16<<10)]
+		c.h.served += int64(len(piece))
+		c.h.mu.Unlock()
+		if len(piece) == 0 {
+			_ = http.NewResponseController(c.ResponseWriter).Flush()
+			select {
+			case <-halted:
+			default:
+				close(halted)
+			}
+			<-c.r.Context().Done()
+			return n, c.r.Context().Err()
+		}
+		var m int
+		m, err = c.ResponseWriter.Write(piece)
+		n, p = n+m, p[m:]
+	}
+	return n, err
+}
+
+// stopAt lets n bytes more come, and returns what is closed when they have.
+func (h *hub) stopAt(n int64) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stop, h.halted = h.served+n, make(chan struct{})
+	return h.halted
+}
+
+func (h *hub) bytes() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.served
+}
+
+// model reads a test's model.
+func model(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../inference/model/testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

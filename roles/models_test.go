@@ -1,0 +1,312 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"rbee/core"
+	"rbee/core/api"
+)
+
+const repo = "org/tiny-GGUF"
+
+// tinyHub has one model in two quantizations.
+func tinyHub(t testing.TB) *hub {
+	return newHub(t, map[string][]byte{
+		repo + "/tiny.Q4_K_M.gguf": model(t, "llama-256-q4_k_m.gguf"),
+		repo + "/tiny.Q8_0.gguf":   model(t, "llama-256-q8_0.gguf"),
+	})
+}
+
+// A model of a hub is fetched once, said, and is there for the next answer.
+func TestInferHub(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	infer := func() *run {
+		return w.startEnv(h.env(), "rbee", "infer", "--raw", "--temperature", "0", "--max-tokens", "5", "--model", repo, "a bee")
+	}
+	first := infer()
+	first.expect(0, "Q4_K_M, the first of", "downloading hf:"+repo+":Q4_K_M (0.6 MB) from 127.0.0.1", "nothing left")
+	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+		t.Errorf("%d bytes came from the hub, want %d", got, want)
+	}
+	h.Close() // no network from here on
+	second := infer()
+	second.expect(0)
+	if second.stdout() != first.stdout() || first.stdout() == "" || strings.Contains(second.stderr(), "downloading") {
+		t.Errorf("again: %q, before: %q; %s", second.stdout(), first.stdout(), second.stderr())
+	}
+}
+
+// The pool's whole way: a persistent queen, a name without a quantization and one
+// with it share a worker.
+func TestOneWorkerForNames(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	q := w.queen(h.env())
+	q.up("localhost")
+	want := q.text(fields{"model": repo, "raw": true})
+	if got := q.text(fields{"model": "hf:" + repo + ":q4_k_m", "raw": true}); got != want {
+		t.Errorf("by its full name: %q, want %q", got, want)
+	}
+	if list := q.workers(); len(list) != 1 || string(list[0].ModelRef) != "hf:"+repo+":Q4_K_M" {
+		t.Errorf("workers: %+v", list)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// blobs are the models that a home has of its own.
+func blobs(home string) []string {
+	list, _ := filepath.Glob(filepath.Join(home, ".local", "share", "rbee", "models", "*.gguf"))
+	return list
+}
+
+// Twenty tasks at once for a model that nobody has, on three nodes: it comes from the
+// hub once, and twice from another node.
+func TestOneDownloadForPool(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	nodes, path := w.nodes("a", "b")
+	q := w.queen(append(h.env(), path), "--node", "a", "--node", "b")
+	places := []core.NodeName{"localhost", "a", "b"}
+	for _, node := range places {
+		q.up(node)
+	}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			r := fields{"model": repo, "raw": true, "node": places[i%3], "max_tokens": 2}
+			if i%2 == 0 {
+				r["model"] = "hf:" + repo + ":Q4_K_M"
+			}
+			if got := q.post(r); got.status != 200 {
+				t.Errorf("task %d: %d %s", i, got.status, got.body)
+			}
+		})
+	}
+	all.Wait()
+	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+		t.Errorf("%d bytes came from the hub, want %d", got, want)
+	}
+	for name, home := range map[string]string{"here": w.home, "a": nodes["a"].home, "b": nodes["b"].home} {
+		if list := blobs(home); len(list) != 1 {
+			t.Errorf("%s: copies %v", name, list)
+		}
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+	if n := strings.Count(q.stderr(), `msg="model fetched"`); n != 3 {
+		t.Errorf("%d models fetched, want one for each node", n)
+	}
+	if n := strings.Count(q.stderr(), fmt.Sprintf("from=127.0.0.1:%s", h.URL[strings.LastIndex(h.URL, ":")+1:])); n != 1 {
+		t.Errorf("%d times from the hub", n)
+	}
+}
+
+// A file of this machine in parts is copied to a node, once, and read there.
+func TestPartsOverSSH(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	q := w.queen([]string{n.path})
+	model := q.imported(partedModel(t))
+	want := q.text(fields{"model": model, "prompt": "a b c"})
+	r := fields{"model": model, "prompt": "a b c", "node": "node"}
+	if got := q.text(r); got != want || !strings.HasPrefix(got, "a") {
+		t.Errorf("there: %q, here: %q", got, want)
+	}
+	parts, _ := filepath.Glob(filepath.Join(n.home, ".local", "share", "rbee", "models", "*.parts", "*.gguf"))
+	if len(parts) != 2 {
+		t.Errorf("parts on the node: %v", parts)
+	}
+	for _, p := range w.procs("llm-worker-rbee") {
+		signal(t, p, syscall.SIGKILL)
+	}
+	if got := q.text(r); got != want {
+		t.Errorf("again: %q, want %q", got, want)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+	if n := strings.Count(q.stderr(), `msg="model fetched"`); n != 1 {
+		t.Errorf("copied %d times", n)
+	}
+}
+
+// pulled is the last stage of a pull, and all that were there.
+func (q running) pulled(ctx context.Context, r api.PullRequest) (last api.PullStage, stages []string, err error) {
+	q.w.t.Helper()
+	for s, err := range q.client.Pull(ctx, r) {
+		if s != nil {
+			last = *s
+			if len(stages) == 0 || stages[len(stages)-1] != s.Stage {
+				stages = append(stages, s.Stage)
+			}
+		}
+		if err != nil {
+			return last, stages, err
+		}
+	}
+	return last, stages, nil
+}
+
+// called gives a model a short name.
+func (w *world) called(name, ref string) {
+	w.t.Helper()
+	dir := filepath.Join(w.home, ".config", "rbee")
+	text := fmt.Sprintf("[[model]]\nnames = [%q]\nref = %q\n", name, ref)
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "aliases.toml"), []byte(text), 0o600)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A model is pulled by a short name, looked at, used, verified and removed.
+func TestPull(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	q := w.queen(h.env())
+	q.up("localhost")
+	if _, _, err := q.pulled(t.Context(), api.PullRequest{Model: "mine"}); !errors.Is(err, core.ModelNotFound) {
+		t.Errorf("an unknown name: %v", err)
+	}
+	w.called("mine", "hf:"+repo)
+	list, err := q.client.Where(t.Context(), url.Values{"model": {"mine"}, "context_length": {"64"}})
+	if err != nil || len(list.Candidates) != 1 || list.Candidates[0].OnDisk || list.Candidates[0].RequiredBytes == 0 || list.Candidates[0].Fits == nil {
+		t.Errorf("where, before it is there: %+v, %v", list, err)
+	}
+	full := core.ModelRef("hf:" + repo + ":Q4_K_M")
+	last, stages, err := q.pulled(t.Context(), api.PullRequest{Model: "mine", Pin: true})
+	if err != nil || last.Stage != api.StageComplete || last.ModelRef != full || last.Node != "localhost" || last.LocalPath != blobs(w.home)[0] {
+		t.Errorf("pull: %+v, %v", last, err)
+	}
+	if stages[0] != api.StageResolving || stages[len(stages)-1] != api.StageComplete || len(stages) < 3 {
+		t.Errorf("stages: %v", stages)
+	}
+	before := h.bytes()
+	if last, _, err := q.pulled(t.Context(), api.PullRequest{Model: "mine"}); err != nil || last.Stage != api.StageComplete || h.bytes() != before {
+		t.Errorf("again: %+v, %v, %d bytes more", last, err, h.bytes()-before)
+	}
+	m, err := q.client.Show(t.Context(), "mine", "")
+	if err != nil || len(m.Models) != 1 || m.Models[0].Ref != full || !m.Models[0].Pinned || m.Models[0].Revision != commit || len(m.Models[0].Files) != 1 || m.Models[0].Source != "hub" {
+		t.Errorf("show: %+v, %v", m, err)
+	}
+	q.text(fields{"model": "mine", "raw": true})
+	if list, err := q.client.Where(t.Context(), url.Values{"model": {"mine"}}); err != nil || !list.Candidates[0].Loaded || !list.Candidates[0].OnDisk {
+		t.Errorf("where, when it is loaded: %+v, %v", list, err)
+	}
+	if got := call(t, "GET", q.url+"/v1/models/mine", nil); got.status != 200 || !strings.Contains(got.body, string(full)) {
+		t.Errorf("OpenAI's list, by its short name: %d %s", got.status, got.body)
+	}
+	gone, err := q.client.RemoveModel(t.Context(), "mine", "")
+	if err != nil || len(gone.Nodes) != 0 || len(gone.Errors) != 1 || gone.Errors[0].Code != core.WorkerBusy {
+		t.Errorf("removed while a worker has it: %+v, %v", gone, err)
+	}
+	if err := q.client.Unload(t.Context(), q.workers()[0].ID, true); err != nil {
+		t.Fatal(err)
+	}
+	q.verifies(full, api.VerifyGood)
+	w.until("it is not in use", func() bool {
+		gone, err = q.client.RemoveModel(t.Context(), "mine", "localhost")
+		return err == nil && len(gone.Nodes) == 1
+	})
+	if _, err := q.client.Show(t.Context(), full, ""); !errors.Is(err, core.ModelNotFound) {
+		t.Errorf("show, when it is gone: %v", err)
+	}
+	if left := blobs(w.home); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// verifies checks what a verification says of a model.
+func (q running) verifies(model core.ModelRef, want string) {
+	q.w.t.Helper()
+	var last api.VerifyStage
+	for s, err := range q.client.Verify(q.w.t.Context(), api.VerifyRequest{Model: model}) {
+		if err != nil {
+			q.w.t.Fatal(err)
+		}
+		if s != nil {
+			last = *s
+		}
+	}
+	if last.Stage != want || last.ModelRef != model || last.Node != "localhost" {
+		q.w.t.Errorf("verify: %+v, want %s", last, want)
+	}
+}
+
+// A copy that is damaged is found out, put aside, collected, and fetched again.
+func TestVerifyDamaged(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	q := w.queen(h.env())
+	q.up("localhost")
+	want := q.text(fields{"model": repo, "raw": true})
+	full := core.ModelRef("hf:" + repo + ":Q4_K_M")
+	signal(t, w.proc("llm-worker-rbee"), syscall.SIGKILL)
+	path := blobs(w.home)[0]
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q.verifies(full, api.VerifyDamaged)
+	l, err := q.client.Collect(t.Context(), api.CollectRequest{})
+	if err != nil || len(l.Removed) != 1 || l.Removed[0].Path != path+".wrong" || l.Removed[0].SizeBytes != int64(len(b)) || l.Removed[0].Node != "localhost" {
+		t.Errorf("collected: %+v, %v", l, err)
+	}
+	if got := q.text(fields{"model": repo, "raw": true}); got != want {
+		t.Errorf("fetched again: %q, want %q", got, want)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// What the hub refuses or does not have is said before anything is fetched; a token of
+// the queen's environment opens it on nodes, too, and is seen nowhere.
+func TestHubRefuses(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	h.token = "hf_sesame"
+	n := w.node()
+	closed := w.queen(append(h.env(), n.path))
+	closed.up("localhost")
+	for model, want := range map[core.ModelRef]core.Kind{
+		"org/other": core.ModelNotFound, repo + ":Q5_K_M": core.ModelNotFound, repo: core.ModelGated, "a name": core.Invalid, "nobody-knows": core.ModelNotFound,
+	} {
+		if _, _, err := closed.pulled(t.Context(), api.PullRequest{Model: model}); !errors.Is(err, want) || core.FaultOf(err).Try == "" {
+			t.Errorf("%s: %v, want %s and what to do", model, err, want)
+		}
+	}
+	signal(t, command{closed.cmd.Process}, syscall.SIGTERM)
+	closed.expect(143)
+
+	q := w.queen(append(h.env(), n.path, "HF_TOKEN="+h.token))
+	q.text(fields{"model": repo, "raw": true, "node": "node"})
+	if len(blobs(n.home)) != 1 || len(blobs(w.home)) != 0 {
+		t.Errorf("blobs on the node %v, here %v", blobs(n.home), blobs(w.home))
+	}
+	for _, p := range w.procs("") {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
+		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
+		if strings.Contains(string(args), h.token) || strings.Contains(string(env), "HOME="+n.home) && strings.Contains(string(env), h.token) {
+			t.Errorf("pid %d shows the token: %q", p.PID, args)
+		}
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+	if strings.Contains(q.stderr(), h.token) {
+		t.Error("the log has the token")
+	}
+}
