@@ -56,9 +56,9 @@ func (c *Client) Import(ctx context.Context, path string) (m api.Model, err erro
 }
 
 // ImportKept is Import that also puts the file into the catalog of the queen's machine,
-// where it stays.
-func (c *Client) ImportKept(ctx context.Context, path string) (m api.Model, err error) {
-	return m, c.callIn(ctx, most, http.MethodPost, "/v2/models/import", api.ImportRequest{Path: path, Keep: true}, &m)
+// where it stays. From is the program of a model that was found, else empty.
+func (c *Client) ImportKept(ctx context.Context, path, from string) (m api.Model, err error) {
+	return m, c.callIn(ctx, most, http.MethodPost, "/v2/models/import", api.ImportRequest{Path: path, From: from, Keep: true}, &m)
 }
 
 // Found lists the models that other programs keep on the queen's machine: "huggingface",

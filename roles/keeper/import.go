@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,14 +39,14 @@ func importModels(ctx context.Context, x *session) error {
 		if err != nil {
 			return fmt.Errorf("keeper: %w", err)
 		}
-		failed = append(failed, x.importFile(ctx, path))
+		failed = append(failed, x.importFile(ctx, path, ""))
 	}
 	return x.together(failed)
 }
 
 // importFile puts a file into the catalog of the queen's machine.
-func (x *session) importFile(ctx context.Context, path string) error {
-	m, err := x.queen.client.ImportKept(ctx, path)
+func (x *session) importFile(ctx context.Context, path, from string) error {
+	m, err := x.queen.client.ImportKept(ctx, path, from)
 	if err != nil {
 		return x.queen.why(ctx, err)
 	}
@@ -65,13 +66,17 @@ func (x *session) importFrom(ctx context.Context, from string) error {
 	if x.Bool("list") {
 		return table(x.App.Writer, func(w io.Writer) {
 			for _, m := range found.Models {
-				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.From, m.Name, size(m.SizeBytes), m.Path)
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.From, m.Name, size(m.SizeBytes), cmp.Or(m.Error, m.Path))
 			}
 		})
 	}
 	var failed []error
 	for _, m := range found.Models {
-		failed = append(failed, x.importFile(ctx, m.Path))
+		if m.Error != "" {
+			x.screen.note(fmt.Sprintf("%s of %s is left out: %s", m.Name, m.From, m.Error))
+			continue
+		}
+		failed = append(failed, x.importFile(ctx, m.Path, m.From))
 	}
 	return x.together(failed)
 }

@@ -1,0 +1,112 @@
+package roles
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rbee/core/api"
+)
+
+// Everything about models works without a daemon, and leaves the model and the
+// catalog alone behind.
+func TestModelsWithoutDaemon(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	in := "hf:" + repo + ":Q4_K_M"
+	rbee := func(status int, args ...string) *run {
+		t.Helper()
+		r := w.startEnv(h.env(), "rbee", append([]string{"model"}, args...)...)
+		r.expect(status)
+		if len(w.procs("")) > 0 {
+			t.Errorf("model %q has left %v", args, w.procs(""))
+		}
+		return r
+	}
+	pulled := rbee(0, "pull", repo)
+	file := strings.TrimSuffix(pulled.stdout(), "\n")
+	if list := blobs(w.home); len(list) != 1 || list[0] != file {
+		t.Errorf("the file is said to be %q, there are %v", file, list)
+	}
+	for _, says := range []string{"tiny-GGUF: Q4_K_M, the first of", "tiny-GGUF: complete, ", "nothing left"} {
+		if !strings.Contains(pulled.stderr(), says) {
+			t.Errorf("pull does not say %q: %s", says, pulled.stderr())
+		}
+	}
+	if got := rbee(0, "list").stdout(); !strings.Contains(got, in) {
+		t.Errorf("list: %s", got)
+	}
+	if got := rbee(0, "show", repo).stdout(); !strings.Contains(got, file) || !strings.Contains(got, "quantization  Q4_K_M") {
+		t.Errorf("show: %s", got)
+	}
+	if got := rbee(0, "verify").stdout(); !strings.Contains(got, in+" on localhost: good\n") {
+		t.Errorf("verify: %s", got)
+	}
+	if err := os.WriteFile(file, []byte("GGUF, but no more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := rbee(1, "verify", in); !strings.Contains(got.stderr(), "not what they were") || !strings.Contains(got.stderr(), "Try: rbee model pull "+in) {
+		t.Errorf("verify of a damaged file: %s", got.stderr())
+	}
+	rbee(0, "pull", in)
+	if got := rbee(0, "rm", repo).stdout(); got != repo+" is gone from localhost\n" {
+		t.Errorf("rm: %s", got)
+	}
+	if list := blobs(w.home); len(list) != 0 {
+		t.Errorf("after rm there are %v", list)
+	}
+	rbee(1, "rm", in)
+	rbee(0, "gc")
+	if got := w.rbeeFiles(); len(got) != 1 || got[0] != "models.db" {
+		t.Errorf("~/.rbee has %v", got)
+	}
+}
+
+// Files of one's own and of other programs are used where they are.
+func TestModelImport(t *testing.T) {
+	w := newWorld(t)
+	own := filepath.Join(w.home, "own.gguf")
+	theirs := filepath.Join(w.home, ".lmstudio", "models", "org", "tiny-GGUF", "tiny.Q8_0.gguf")
+	for path, of := range map[string]string{own: "llama-256-q4_k_m.gguf", theirs: "llama-256-q8_0.gguf"} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, model(t, of), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.start("rbee", "model", "import", own)
+	r.expect(0)
+	if r.stdout() != "file:"+own+"\n" {
+		t.Errorf("import: %q", r.stdout())
+	}
+	r = w.start("rbee", "model", "import", "--from", "lmstudio", "--list")
+	r.expect(0)
+	if !strings.Contains(r.stdout(), theirs) {
+		t.Errorf("import --list: %s", r.stdout())
+	}
+	r = w.start("rbee", "model", "import", "--from", "all")
+	r.expect(0)
+	ref := strings.TrimSuffix(r.stdout(), "\n")
+	r = w.start("rbee", "model", "list", "--json")
+	r.expect(0)
+	var list api.Models
+	if err := json.Unmarshal([]byte(r.stdout()), &list); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range list.Models {
+		got[string(m.Ref)] = fmt.Sprint(m.Source, " ", m.Node)
+	}
+	if got["file:"+own] != "import localhost" || got[ref] != "lmstudio localhost" {
+		t.Errorf("list: %v, with %s", got, ref)
+	}
+	w.start("rbee", "model", "import", "--from", "floppy").expect(2, "want huggingface, ollama, lmstudio or all")
+	w.start("rbee", "model", "rm", "file:"+own).expect(0)
+	if _, err := os.Stat(own); err != nil {
+		t.Errorf("rm of a file in place: %v", err)
+	}
+}
