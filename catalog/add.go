@@ -102,8 +102,10 @@ func (c *Catalog) add(ctx context.Context, a Addition) (Model, error) {
 	if err != nil {
 		return Model{}, err
 	}
-	var drop []string
 	err = c.tx(ctx, func(tx *sql.Tx) error {
+		if _, err := m.changed(); err != nil { // removed since it was read
+			return notFound(core.ModelRef("file:" + m.Path))
+		}
 		old, err := one(ctx, tx, a.Ref)
 		switch {
 		case errors.Is(err, core.ModelNotFound):
@@ -115,13 +117,11 @@ func (c *Catalog) add(ctx context.Context, a Addition) (Model, error) {
 		if err := c.insert(ctx, tx, m); err != nil {
 			return err
 		}
-		drop, err = c.beside(ctx, tx, old, m)
-		return err
+		return c.beside(ctx, tx, old, m)
 	})
 	if err != nil {
 		return Model{}, fmt.Errorf("catalog: model %s: %w", a.Ref, err)
 	}
-	c.delete(drop)
 	return one(ctx, c.db, a.Ref)
 }
 
@@ -149,19 +149,24 @@ func (c *Catalog) insert(ctx context.Context, tx *sql.Tx, m Model) error {
 	return err
 }
 
-// beside writes what lies beside our own copies when old became new, and returns the
-// files of old that nothing names any more.
-func (c *Catalog) beside(ctx context.Context, tx *sql.Tx, old, m Model) (drop []string, err error) {
+// beside writes what lies beside our own copies when old became m. The files of old
+// go, unless a model is still made of them, or a process uses them.
+func (c *Catalog) beside(ctx context.Context, tx *sql.Tx, old, m Model) error {
 	if err := c.describe(ctx, tx, m.key()); err != nil {
-		return nil, err
+		return err
 	}
 	if len(old.Files) == 0 || !old.Own() || old.key() == m.key() {
-		return nil, nil
+		return nil
 	}
 	if err := c.describe(ctx, tx, old.key()); err != nil {
-		return nil, err
+		return err
 	}
-	return unnamed(ctx, tx, old)
+	var locks held
+	defer locks.release()
+	if !locks.take(old.Path) {
+		return nil // GC finds them
+	}
+	return c.deleteUnnamed(ctx, tx, old)
 }
 
 // read looks into the files of a model.
@@ -182,6 +187,9 @@ func read(a Addition) (Model, error) {
 		m.Files = append(m.Files, f)
 	}
 	f, err := gguf.Open(a.Files[0].Path)
+	if errors.Is(err, fs.ErrNotExist) { // removed at this moment
+		return Model{}, notFound(core.ModelRef("file:" + a.Files[0].Path))
+	}
 	if err != nil {
 		return Model{}, noModel(a.Files[0].Path, err)
 	}

@@ -116,7 +116,8 @@ const selection = `SELECT m.ref, m.source, m.revision, m.architecture, m.quantiz
 	f.name, f.path, f.size_bytes, f.modified_ns, f.sha256, f.promised, f.wrong
 	FROM models m JOIN files f USING (ref) `
 
-// query returns the models that a condition on m and f selects, by reference.
+// query returns the models that a condition on m and f selects, by reference, after an
+// error those that were read before it.
 func query(ctx context.Context, q querier, where string, args ...any) (all []Model, err error) {
 	rows, err := q.QueryContext(ctx, selection+where+" ORDER BY m.ref, f.part", args...)
 	if err != nil {
@@ -131,7 +132,7 @@ func query(ctx context.Context, q querier, where string, args ...any) (all []Mod
 		err := rows.Scan(&m.Ref, &m.Source, &m.Revision, &m.Architecture, &m.Quantization, &m.Parameters, &m.Pinned, &m.Uses, &added, &used,
 			&f.Name, &f.Path, &f.Size, &modified, &f.SHA256, &f.Promised, &f.Wrong)
 		if err != nil {
-			return nil, err
+			return all, err
 		}
 		m.AddedAt, m.UsedAt, f.Modified = moment(added), moment(used), time.Unix(0, modified)
 		if n := len(all); n == 0 || all[n-1].Ref != m.Ref {
@@ -219,7 +220,7 @@ func (c *Catalog) refit(ctx context.Context, m Model) (Model, error) {
 	changed, err := m.changed()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Model{}, errors.Join(notFound(m.Ref), c.forget(ctx, m))
+		return Model{}, errors.Join(notFound(m.Ref), c.gone(ctx, m))
 	case err != nil:
 		return Model{}, fmt.Errorf("catalog: model %s: %w", m.Ref, err)
 	case changed && m.Own():

@@ -23,7 +23,6 @@ type Room struct {
 // nil) names, what a process uses, or what is in place. When all that it may remove
 // is not enough, it removes nothing, and that is an error.
 func (c *Catalog) Evict(ctx context.Context, r Room) (removed []Model, err error) {
-	var drop []string
 	var locks held
 	defer func() { locks.release() }()
 	err = c.tx(ctx, func(tx *sql.Tx) error {
@@ -32,24 +31,19 @@ func (c *Catalog) Evict(ctx context.Context, r Room) (removed []Model, err error
 			return err
 		}
 		blobs := blobsOf(all)
-		need := r.need(blobs)
-		chosen, err := choose(blobs, need, r.Keep, &locks)
-		if err != nil {
+		if removed, err = choose(blobs, r.need(blobs), r.Keep, &locks); err != nil {
 			return err
 		}
-		for _, m := range chosen {
-			paths, err := c.drop(ctx, tx, m)
-			if err != nil {
+		for _, m := range removed {
+			if err := c.remove(ctx, tx, m); err != nil {
 				return err
 			}
-			drop, removed = append(drop, paths...), append(removed, m)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("catalog: make room: %w", err)
 	}
-	c.delete(drop)
 	return removed, nil
 }
 

@@ -45,7 +45,7 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 				if dry {
 					continue
 				}
-				if _, err := c.drop(ctx, tx, m); err != nil {
+				if err := c.forget(ctx, tx, m); err != nil {
 					return err
 				}
 				continue
@@ -56,15 +56,15 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 		}
 		files, err := c.unnamed(named)
 		found = append(found, files...)
+		for _, g := range files {
+			if !dry && err == nil {
+				err = c.delete(g.Path)
+			}
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("catalog: collect garbage: %w", err)
-	}
-	for _, g := range found {
-		if !dry && g.Path != "" {
-			c.delete([]string{g.Path})
-		}
 	}
 	return found, nil
 }

@@ -206,7 +206,7 @@ func (c *Catalog) putAside(ctx context.Context, path string) (aside string, err 
 		all, err := query(ctx, tx, "WHERE m.ref IN (SELECT ref FROM files WHERE path = ?)", path)
 		for _, m := range all {
 			if err == nil {
-				_, err = c.drop(ctx, tx, m)
+				err = c.forget(ctx, tx, m)
 			}
 		}
 		if err != nil {

@@ -10,21 +10,17 @@ import (
 	"rbee/core"
 )
 
-// Preferred are the quantizations that are taken when none was asked for, the first
-// that fits.
-var Preferred = []string{"Q4_K_M", "Q5_K_M", "Q4_0", "Q8_0", "F16"}
-
 // FindHub returns the model that is here of a repository, revision and tag. Without a
-// tag it is the first of the preferred quantizations that is here; without a revision
-// it is what was fetched without one. So a model that is here needs no network.
-func (c *Catalog) FindHub(ctx context.Context, h core.Hub) (Model, error) {
+// tag it is the first quantization of order that is here; without a revision it is
+// what was fetched without one. So a model that is here needs no network.
+func (c *Catalog) FindHub(ctx context.Context, h core.Hub, order []string) (Model, error) {
 	all, err := query(ctx, c.db, "WHERE m.repo = ? COLLATE NOCASE", h.Repo)
 	if err != nil {
 		return Model{}, fmt.Errorf("catalog: model %s: %w", h.Ref(), err)
 	}
 	tags := []string{h.Tag}
 	if h.Tag == "" {
-		tags = Preferred
+		tags = order
 	}
 	for _, tag := range tags {
 		for _, m := range all {

@@ -35,8 +35,9 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	o.sweep()
 	c, err := open(ctx, o)
 	anew := err != nil && broken(err)
+	aside := ""
 	if anew {
-		c, err = o.anew(ctx, err)
+		c, aside, err = o.anew(ctx, err)
 	}
 	if err != nil {
 		return nil, err
@@ -46,19 +47,21 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	if anew {
 		c.rebuild(ctx)
+		c.salvage(ctx, aside)
 	}
 	return c, nil
 }
 
 // anew puts the broken file aside and opens an empty one.
-func (o Options) anew(ctx context.Context, why error) (*Catalog, error) {
-	aside := filepath.Join(o.State, "models.db.corrupt."+time.Now().UTC().Format("20060102T150405"))
+func (o Options) anew(ctx context.Context, why error) (c *Catalog, aside string, err error) {
+	aside = filepath.Join(o.State, "models.db.corrupt."+time.Now().UTC().Format("20060102T150405"))
 	if err := os.Rename(o.File, aside); err != nil {
-		return nil, errors.Join(why, err)
+		return nil, "", errors.Join(why, err)
 	}
 	_ = os.Remove(o.File + "-journal") // of the broken file
 	o.Log.Warn("the catalog was broken and is made anew", "error", why.Error(), "old", aside)
-	return open(ctx, o)
+	c, err = open(ctx, o)
+	return c, aside, err
 }
 
 // lock waits for the only right to open a catalog. It ends with the process.
@@ -104,6 +107,37 @@ func (c *Catalog) rebuild(ctx context.Context) {
 	}
 }
 
+// salvage registers the models in place that can still be read out of the broken file,
+// if they are as it says. Their files are read anew: only that they were here is
+// believed.
+func (c *Catalog) salvage(ctx context.Context, aside string) {
+	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: aside}).EscapedPath()+"?mode=ro&immutable=1")
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	all, err := query(ctx, unindexed{db}, "WHERE m.source IN ('import', 'huggingface', 'ollama', 'lmstudio')")
+	for _, m := range all {
+		if changed, err := m.changed(); err != nil || changed {
+			continue
+		}
+		if _, err := c.renew(ctx, m); err != nil {
+			c.o.Log.Warn("a model of the broken catalog is left out", "model", string(m.Ref), "error", err.Error())
+		}
+	}
+	if err != nil {
+		c.o.Log.Warn("models in place could not all be read from the broken catalog: import them again", "error", err.Error())
+	}
+}
+
+// unindexed reads tables alone: in a broken file an index may lead astray.
+type unindexed struct{ db *sql.DB }
+
+func (u unindexed) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	query = strings.Replace(query, "models m JOIN files f USING", "models m NOT INDEXED JOIN files f NOT INDEXED USING", 1)
+	return u.db.QueryContext(ctx, query, args...)
+}
+
 // broken tells whether the file is no database any more.
 func broken(err error) bool {
 	return errors.Is(err, errCheck) || strings.Contains(err.Error(), "not a database") || strings.Contains(err.Error(), "malformed")
@@ -120,10 +154,26 @@ func open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	db.SetMaxOpenConns(1) // one writer; the others wait here and not for a lock
 	c := &Catalog{db, o}
-	if err := errors.Join(c.check(ctx), c.migrate(ctx)); err != nil {
+	if err := errors.Join(c.check(ctx), c.migrate(ctx), c.tidy(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("catalog: %s: %w", o.File, err), db.Close())
 	}
 	return c, nil
+}
+
+// tidy writes something when a journal lies beside the file, that of a process which
+// was killed: the write removes it.
+func (c *Catalog) tidy(ctx context.Context) error {
+	if _, err := os.Stat(c.o.File + "-journal"); err != nil {
+		return nil //nolint:nilerr // there is none
+	}
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		var version int
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version))
+		return err
+	})
 }
 
 func (c *Catalog) check(ctx context.Context) error {

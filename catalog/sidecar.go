@@ -153,17 +153,12 @@ func checkName(name string) error {
 	return nil
 }
 
-// mend takes over what a crash left between sidecars and rows; see sidecar.
+// mend makes sidecars and rows say the same, where a crash was between them; see
+// sidecar. Nothing is written when they do.
 func (c *Catalog) mend(ctx context.Context) error {
 	entries, err := os.ReadDir(c.o.Models)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	}
-	keys := map[string]bool{}
-	for _, e := range entries {
-		if key, ok := strings.CutSuffix(e.Name(), sidecarSuffix); ok && CheckHash(key) == nil {
-			keys[key] = true
-		}
 	}
 	all, err := query(ctx, c.db, "WHERE m.source IN ('copy', 'hub')")
 	if err != nil {
@@ -171,51 +166,53 @@ func (c *Catalog) mend(ctx context.Context) error {
 	}
 	rows := map[string][]core.ModelRef{}
 	for _, m := range all {
-		keys[m.key()], rows[m.key()] = true, append(rows[m.key()], m.Ref)
+		rows[m.key()] = append(rows[m.key()], m.Ref)
 	}
-	for key := range keys {
-		if err := c.agree(ctx, key, rows[key]); err != nil {
+	for _, e := range entries {
+		if key, ok := strings.CutSuffix(e.Name(), sidecarSuffix); ok && CheckHash(key) == nil && rows[key] == nil {
+			rows[key] = []core.ModelRef{}
+		}
+	}
+	for key, refs := range rows {
+		says, err := c.readSidecar(key)
+		if err == nil && sameRefs(says, refs) {
+			continue
+		}
+		if err = c.tx(ctx, func(tx *sql.Tx) error { return c.agree(ctx, tx, key) }); err != nil {
 			c.o.Log.Warn("our own copy is not what the file beside it says", "file", key+sidecarSuffix, "error", err.Error())
 		}
 	}
 	return nil
 }
 
-// agree makes the sidecar of a key and the rows say the same, unless they do.
-func (c *Catalog) agree(ctx context.Context, key string, rows []core.ModelRef) error {
-	says, err := c.readSidecar(key)
-	if err != nil && !errors.Is(err, errSidecar) {
-		return err
-	}
-	fits := err == nil
-	var found []Model
-	for _, d := range says {
-		if i := slices.Index(rows, d.Ref); i >= 0 {
-			rows = slices.Delete(rows, i, i+1)
-			continue
-		}
-		m, bad := c.described(key, d)
-		switch {
-		case errors.Is(bad, core.ModelNotFound):
-			fits = false
-		case bad != nil:
-			return bad
-		default:
-			found = append(found, m)
-		}
-	}
-	if fits && len(found) == 0 && len(rows) == 0 {
-		return nil
-	}
-	return errors.Join(err, c.tx(ctx, func(tx *sql.Tx) error { return c.take(ctx, tx, key, found) }))
+func sameRefs(says []described, refs []core.ModelRef) bool {
+	return len(says) == len(refs) && !slices.ContainsFunc(says, func(d described) bool { return !slices.Contains(refs, d.Ref) })
 }
 
-// take registers what a sidecar described, unless another process did, and writes the
-// sidecar anew.
-func (c *Catalog) take(ctx context.Context, tx *sql.Tx, key string, found []Model) error {
-	for _, m := range found {
-		_, err := one(ctx, tx, m.Ref)
+// agree registers what a sidecar describes and no row does, and makes the sidecar say
+// what the rows say. It looks at both inside the transaction, for others may be at work.
+func (c *Catalog) agree(ctx context.Context, tx *sql.Tx, key string) error {
+	says, err := c.readSidecar(key)
+	if errors.Is(err, errSidecar) {
+		c.o.Log.Warn("a file that describes our own copy is written anew", "file", key+sidecarSuffix, "error", err.Error())
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range says {
+		_, err := one(ctx, tx, d.Ref)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, core.ModelNotFound) {
+			return err
+		}
+		m, err := c.described(key, d)
 		if errors.Is(err, core.ModelNotFound) {
+			continue // its file has gone
+		}
+		if err == nil {
 			err = c.insert(ctx, tx, m)
 		}
 		if err != nil {

@@ -26,6 +26,8 @@ type hub struct {
 	served int64         // bytes of files, but of what was only looked into
 	stop   int64         // after so many bytes served nothing more comes
 	halted chan struct{} // closed when that has happened
+	goes   chan struct{} // closed when it is to go on
+	left   chan struct{} // closed when a reader has left who was held up
 }
 
 const commit = "0123456789abcdef0123456789abcdef01234567"
@@ -36,8 +38,8 @@ func newHub(t testing.TB, files map[string][]byte) *hub {
 	h := &hub{files: files, tokens: map[string]bool{}, stop: 1 << 60, halted: make(chan struct{})}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(func() {
-		h.Server.CloseClientConnections()
-		h.Server.Close()
+		h.CloseClientConnections()
+		h.Close()
 	})
 	return h
 }
@@ -113,19 +115,16 @@ type counted struct {
 func (c *counted) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && err == nil {
 		c.h.mu.Lock()
-		left, halted := c.h.stop-c.h.served, c.h.halted
-		piece := p[:min(int64(len(p)), max(left, 0), 16<<10)]
+		piece := p[:min(int64(len(p)), max(c.h.stop-c.h.served, 0), 16<<10)]
 		c.h.served += int64(len(piece))
+		halt := c.h.halted
 		c.h.mu.Unlock()
 		if len(piece) == 0 {
 			_ = http.NewResponseController(c.ResponseWriter).Flush()
-			select {
-			case <-halted:
-			default:
-				close(halted)
+			if err := c.h.hold(c.r, halt); err != nil {
+				return n, err
 			}
-			<-c.r.Context().Done()
-			return n, c.r.Context().Err()
+			continue
 		}
 		var m int
 		m, err = c.ResponseWriter.Write(piece)
@@ -134,12 +133,48 @@ func (c *counted) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// stopAt lets n bytes more come, and returns what is closed when they have.
-func (h *hub) stopAt(n int64) <-chan struct{} {
+// hold holds a reader up until the hub goes on, or the reader leaves.
+func (h *hub) hold(r *http.Request, halted chan struct{}) error {
+	h.mu.Lock()
+	goes, left := h.goes, h.left
+	h.mu.Unlock()
+	h.shut(halted)
+	select {
+	case <-goes:
+		return nil
+	case <-r.Context().Done():
+		h.shut(left)
+		return r.Context().Err()
+	}
+}
+
+// shut closes a channel that several may close.
+func (h *hub) shut(c chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stop, h.halted = h.served+n, make(chan struct{})
-	return h.halted
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// stopAt lets n bytes more come, and returns what is closed when they have, and what
+// is closed when a reader does not wait for the rest.
+func (h *hub) stopAt(n int64) (halted, left <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stop, h.halted, h.goes, h.left = h.served+n, make(chan struct{}), make(chan struct{}), make(chan struct{})
+	return h.halted, h.left
+}
+
+// goOn lets all the rest come.
+func (h *hub) goOn() {
+	h.mu.Lock()
+	h.stop = 1 << 60
+	goes := h.goes
+	h.mu.Unlock()
+	h.shut(goes)
 }
 
 func (h *hub) bytes() int64 {

@@ -310,3 +310,124 @@ func TestHubRefuses(t *testing.T) {
 		t.Error("the log has the token")
 	}
 }
+
+// begun begins a task that has no end of its own here, and returns its id. Its last
+// event comes by the channel.
+func (q running) begun(r api.TaskRequest) (core.TaskID, <-chan api.Event) {
+	q.w.t.Helper()
+	prompt, zero := "a bee", 0.0
+	r.Prompt, r.Temperature, r.Raw = &prompt, &zero, true
+	id, last := make(chan core.TaskID, 1), make(chan api.Event, 1)
+	go func() {
+		var end api.Event
+		for ev, err := range q.client.Task(q.w.t.Context(), r) {
+			if err != nil {
+				break
+			}
+			if s, ok := ev.Event.(*api.Started); ok {
+				id <- s.JobID
+			}
+			end = ev.Event
+		}
+		last <- end
+	}()
+	return <-id, last
+}
+
+// A task that is cancelled leaves the download to others who want it; when nobody
+// does, it ends.
+func TestCancelDownload(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	q := w.queen(h.env())
+	q.up("localhost")
+	halted, _ := h.stopAt(100_000)
+	first, end := q.begun(api.TaskRequest{Model: repo})
+	_, other := q.begun(api.TaskRequest{Model: repo})
+	<-halted
+	if err := q.client.CancelTask(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := (<-end).(*api.End); !ok || e.StopReason != api.StopCancelled {
+		t.Errorf("the cancelled one ended with %+v", e)
+	}
+	h.goOn()
+	if e, ok := (<-other).(*api.End); !ok || e.StopReason == api.StopCancelled {
+		t.Errorf("the other one ended with %+v", e)
+	}
+	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+		t.Errorf("%d bytes came from the hub, want %d", got, want)
+	}
+	halted, left := h.stopAt(100_000)
+	last, end := q.begun(api.TaskRequest{Model: repo + ":Q8_0"})
+	<-halted
+	if err := q.client.CancelTask(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	<-left
+	<-end
+	h.goOn()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	halted, left = h.stopAt(100_000)
+	go func() { <-halted; cancel() }()
+	if _, _, err := q.pulled(ctx, api.PullRequest{Model: repo + ":Q8_0"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a pull that was broken off: %v", err)
+	}
+	<-left
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// Models that nobody has used for long make room for others, within a cap; what is
+// pinned or in use does not.
+func TestEviction(t *testing.T) {
+	w := newWorld(t)
+	other, third := "org/other-GGUF", "org/third-GGUF"
+	h := newHub(t, map[string][]byte{
+		repo + "/tiny.Q4_K_M.gguf": model(t, "llama-256-q4_k_m.gguf"), // 626,464 bytes
+		other + "/o.Q4_K_M.gguf":   model(t, "mistral.gguf"),          // 869,376
+		third + "/t.Q4_K_M.gguf":   model(t, "qwen3.gguf"),            // 813,152
+	})
+	q := w.queen(append(h.env(), "RBEE_MODELS_MAX=1700kB"))
+	q.up("localhost")
+	pull := func(model string, pin bool) error {
+		_, _, err := q.pulled(t.Context(), api.PullRequest{Model: core.ModelRef(model), Pin: pin})
+		return err
+	}
+	have := func() string {
+		m, err := q.client.PoolModels(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, one := range m.Models {
+			if hub, ok := one.Ref.Hub(); ok {
+				names = append(names, hub.Repo)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	if err := errors.Join(pull(repo, false), pull(other, false), pull(third, false)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := have(), other+" "+third; got != want {
+		t.Errorf("after three: %s, want %s", got, want)
+	}
+	if err := pull(other, true); err != nil { // it is there, and pinned from now on
+		t.Fatal(err)
+	}
+	q.text(fields{"model": third, "raw": true})
+	if err := pull(repo, false); !errors.Is(err, core.InsufficientDisk) {
+		t.Errorf("one pinned, one in use: %v", err)
+	}
+	if err := q.client.Unload(t.Context(), q.workers()[0].ID, true); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the worker has let go", func() bool { return pull(repo, false) == nil })
+	if got, want := have(), other+" "+repo; got != want {
+		t.Errorf("at last: %s, want %s", got, want)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}

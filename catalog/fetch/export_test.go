@@ -50,3 +50,12 @@ func (g Guard) Redirect(r *http.Request, n int) error {
 func (g Guard) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return g.g.dial(ctx, "tcp", address)
 }
+
+// ClientThrough is NewClient with a proxy.
+func ClientThrough(endpoint string, proxy *url.URL) *http.Client {
+	u, err := parseEndpoint(endpoint)
+	if err != nil {
+		panic(err)
+	}
+	return newClient(u, http.ProxyURL(proxy))
+}

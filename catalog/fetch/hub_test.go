@@ -1,6 +1,7 @@
 package fetch_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -60,12 +61,13 @@ func TestResolve(t *testing.T) {
 		"a part is missing":          {files: parts, ref: core.Hub{Tag: "Q4_K_M"}, kind: core.ModelNotFound, says: []string{"Q4_K_M/M-Q4_K_M-00002-of-00003.gguf the repository lacks 1"}},
 		"the next, as one is broken": {files: parts, want: "hf:org/repo:Q8_0"},
 
-		"two of a kind":        {files: two, ref: core.Hub{Tag: "Q4_K_M"}, kind: core.Invalid, says: []string{"2 models that are Q4_K_M", "files: a-q4_k_m.gguf b-q4_k_m.gguf", "name the file: hf:org/repo:a-q4_k_m.gguf"}},
-		"the next, as two are": {files: two, want: "hf:org/repo:Q8_0"},
-		"only one, MXFP4":      {files: map[string][]byte{"g-mxfp4.gguf": q(mega)}, want: "hf:org/repo:MXFP4", note: "the only model of the repository"},
-		"only one, unnamed":    {files: map[string][]byte{"g.gguf": q(mega)}, want: "hf:org/repo:g.gguf", note: "the only model of the repository"},
-		"none of the order":    {files: map[string][]byte{"g-Q2_K.gguf": q(mega), "g-Q3_K_S.gguf": q(mega)}, kind: core.ModelNotFound, says: []string{"has none of Q4_K_M, ", "available: Q2_K Q3_K_S", "hf:org/repo:Q2_K"}},
-		"F16 by another name":  {files: map[string][]byte{"g-fp16.gguf": q(mega), "g-q2_k.gguf": q(mega)}, want: "hf:org/repo:F16"},
+		"two of a kind":           {files: two, ref: core.Hub{Tag: "Q4_K_M"}, kind: core.Invalid, says: []string{"2 models that are Q4_K_M", "files: a-q4_k_m.gguf b-q4_k_m.gguf", "name the file: hf:org/repo:a-q4_k_m.gguf"}},
+		"two of a kind, no other": {files: map[string][]byte{"a-q4_k_m.gguf": q(mega), "b-q4_k_m.gguf": q(mega)}, kind: core.Invalid, says: []string{"2 models that are Q4_K_M", "name the file: hf:org/repo:a-q4_k_m.gguf"}},
+		"the next, as two are":    {files: two, want: "hf:org/repo:Q8_0"},
+		"only one, MXFP4":         {files: map[string][]byte{"g-mxfp4.gguf": q(mega)}, want: "hf:org/repo:MXFP4", note: "the only model of the repository"},
+		"only one, unnamed":       {files: map[string][]byte{"g.gguf": q(mega)}, want: "hf:org/repo:g.gguf", note: "the only model of the repository"},
+		"none of the order":       {files: map[string][]byte{"g-Q2_K.gguf": q(mega), "g-Q3_K_S.gguf": q(mega)}, kind: core.ModelNotFound, says: []string{"has none of Q4_K_M, ", "available: Q2_K Q3_K_S", "hf:org/repo:Q2_K"}},
+		"F16 by another name":     {files: map[string][]byte{"g-fp16.gguf": q(mega), "g-q2_k.gguf": q(mega)}, want: "hf:org/repo:F16"},
 
 		"no GGUF at all":     {files: map[string][]byte{"model.safetensors": nil, "mmproj-F16.gguf": q(9)}, kind: core.Unsupported, says: []string{"has no GGUF file of a model, only safetensors", "-GGUF"}},
 		"of no use":          {files: map[string][]byte{"m-Q4_0.gguf": model("mamba", mega)}, kind: core.Unsupported, says: []string{`hf:org/repo:Q4_0: architecture "mamba" is not supported, only: bert`}},
@@ -134,6 +136,18 @@ func TestResolveSaysWhatDidNotFit(t *testing.T) {
 	room.Context = 64
 	if p, err := c.Resolve(t.Context(), core.Hub{Repo: "org/repo"}, room); err != nil || p.Ref != "hf:org/repo:Q4_0" {
 		t.Errorf("in a small context: got %s, %v", p.Ref, err)
+	}
+}
+
+// Of a model whose header says too little, a tenth more than its files is reckoned.
+func TestResolveByFileSize(t *testing.T) {
+	content := model("llama", 10*mega)
+	copy(content[bytes.Index(content, []byte("llama.block_count")):], "llama.block_other")
+	h := newFakeHub(t, map[string][]byte{"m-Q4_0.gguf": content})
+	for room, kind := range map[int64]core.Kind{11 * mega: "", 11*mega - 1: core.InsufficientMemory} {
+		if _, err := h.client(t).Resolve(t.Context(), core.Hub{Repo: "org/repo"}, fetch.Room{Bytes: room}); kind == "" && err != nil || kind != "" && !errors.Is(err, kind) {
+			t.Errorf("in %d bytes: got %v, want %q", room, err, kind)
+		}
 	}
 }
 

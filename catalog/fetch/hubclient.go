@@ -28,17 +28,19 @@ func NewClient(endpoint string) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{endpoint: u, proxy: http.ProxyFromEnvironment}
-	if local(u.Hostname()) {
-		g.within.Store(true)
-	}
+	return newClient(u, http.ProxyFromEnvironment), nil
+}
+
+func newClient(endpoint *url.URL, proxy func(*http.Request) (*url.URL, error)) *http.Client {
+	g := &guard{endpoint: endpoint, proxy: proxy}
+	g.within.Store(local(endpoint.Hostname()))
 	return &http.Client{
 		CheckRedirect: g.redirect,
 		Transport: &http.Transport{
 			Proxy: g.throughProxy, DialContext: g.dial, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: patience,
 			IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 8, DisableCompression: true,
 		},
-	}, nil
+	}
 }
 
 // A guard decides where requests may go.

@@ -1,11 +1,15 @@
 package fetch_test
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"rbee/catalog/fetch"
 	"rbee/core"
@@ -113,6 +117,80 @@ func TestDialRefused(t *testing.T) {
 		t.Fatalf("the endpoint itself: %v", err)
 	}
 	conn.Close()
+	if conn, err = ours.Dial(t.Context(), server.Listener.Addr().String()); err != nil {
+		t.Fatalf("beside an endpoint on a private network: %v", err)
+	}
+	conn.Close()
+}
+
+// Through a proxy, which may be anywhere, the same holds.
+func TestProxy(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(leading)) // it answers itself, for all hosts
+	defer proxy.Close()
+	at, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := fetch.ClientThrough("http://hub.example", at)
+	defer c.CloseIdleConnections()
+	tests := map[string]struct{ target, token, says string }{
+		"the hub":         {"/there", "Bearer sesame", ""},
+		"another host":    {"http://cdn.example/there", "", ""},
+		"a private one":   {"http://192.168.1.1/there", "", "leads to 192.168.1.1, which is on a private network"},
+		"the proxy's own": {proxy.URL + "/there", "", "which is on a private network"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://hub.example/go?to="+tt.target, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer sesame")
+			resp, err := c.Do(r)
+			if err != nil {
+				if tt.says == "" || !strings.Contains(err.Error(), tt.says) {
+					t.Errorf("got %v, want %q", err, tt.says)
+				}
+				return
+			}
+			defer resp.Body.Close()
+			if got := resp.Header.Get("X-Got"); got != tt.token || tt.says != "" {
+				t.Errorf("got an answer to the token %q, want %q, %q", got, tt.token, tt.says)
+			}
+		})
+	}
+}
+
+// A hub that does not answer is given up in time, and tried again.
+func TestSilentHub(t *testing.T) {
+	hub := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer hub.Close()
+	transport := &http.Transport{ResponseHeaderTimeout: time.Millisecond}
+	defer transport.CloseIdleConnections()
+	c, err := fetch.NewHub(fetch.HubOptions{Endpoint: hub.URL, HTTP: &http.Client{Transport: transport}, Pause: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Resolve(t.Context(), core.Hub{Repo: "org/repo"}, fetch.Room{})
+	checkFault(t, err, core.DownloadTimeout, "hf:org/repo: 127.0.0.1", "no answer in time")
+}
+
+// Who asked may leave at any time.
+func TestResolveEndsWithItsContext(t *testing.T) {
+	gone := errors.New("gone")
+	ctx, leave := context.WithCancelCause(t.Context())
+	hub := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		leave(gone)
+		<-r.Context().Done()
+	}))
+	defer hub.Close()
+	c, err := fetch.NewHub(fetch.HubOptions{Endpoint: hub.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Resolve(ctx, core.Hub{Repo: "org/repo"}, fetch.Room{}); !errors.Is(err, gone) {
+		t.Errorf("got %v, want that the asker is gone", err)
+	}
 }
 
 // A hub behind a redirect that is refused is not asked six times.

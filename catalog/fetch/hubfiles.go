@@ -15,7 +15,7 @@ import (
 
 // Order is which quantization is taken when nobody names one: the first that a
 // repository has and that fits.
-var Order = []string{"Q4_K_M", "Q5_K_M", "Q4_0", "Q8_0", "F16"}
+var Order = core.Order
 
 // A variant is one model of a repository: a file, or a set of parts.
 type variant struct {

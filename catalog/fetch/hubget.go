@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,7 +51,7 @@ func passes(err error) bool {
 var errFinal = errors.New("fetch: final")
 
 func (h *Hub) once(parent context.Context, ref core.Hub, file string, source Source, read func(*http.Response) error) error {
-	ctx, cancel := context.WithTimeoutCause(parent, patience, errSilent)
+	ctx, cancel := context.WithTimeout(parent, patience)
 	defer cancel()
 	r, err := source(ctx)
 	if err != nil {
@@ -73,8 +74,6 @@ func (h *Hub) once(parent context.Context, ref core.Hub, file string, source Sou
 	return nil
 }
 
-var errSilent = errors.New("no answer for a minute")
-
 // broken is the fault of an answer that did not come whole.
 func (h *Hub) broken(ctx context.Context, ref core.Hub, err error) error {
 	if _, ok := errors.AsType[*core.Fault](err); ok && !errors.Is(err, errRedirect) {
@@ -84,8 +83,8 @@ func (h *Hub) broken(ctx context.Context, ref core.Hub, err error) error {
 		return context.Cause(ctx)
 	}
 	kind, why := core.DownloadFailed, plain(err)
-	if errors.Is(err, context.DeadlineExceeded) {
-		kind, why = core.DownloadTimeout, errSilent
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		kind, why = core.DownloadTimeout, errors.New("no answer in time")
 	}
 	return &core.Fault{
 		Kind: kind, What: fmt.Sprintf("%s: %s: %v", ref.Ref(), h.u.Host, why), Cause: err,

@@ -129,10 +129,13 @@ func (r repo) models() (all []Found) {
 	for _, commit := range r.commits() {
 		for _, f := range r.snapshot(commit) {
 			key := f.Name
-			for _, file := range f.Files {
-				key += " " + file.Promised
+			if f.Files[0].Promised == "" {
+				key += " " + commit // nothing says that it is the same
 			}
-			if f.Files[0].Promised != "" && seen[key] {
+			for _, file := range f.Files {
+				key = strings.Join([]string{key, file.Promised}, " ")
+			}
+			if seen[key] {
 				continue
 			}
 			seen[key] = true
@@ -211,8 +214,8 @@ func (f Found) Has(hashes ...string) bool {
 }
 
 // Answers tells whether the model is what a reference asks for, as far as the cache
-// knows: for when the hub cannot be asked.
-func (f Found) Answers(h core.Hub) bool {
+// knows: for when the hub cannot be asked. Without a tag any quantization of order is.
+func (f Found) Answers(h core.Hub, order []string) bool {
 	has, ok := f.Ref.Hub()
 	switch {
 	case !ok || f.Err != nil || !strings.EqualFold(has.Repo, h.Repo):
@@ -222,7 +225,7 @@ func (f Found) Answers(h core.Hub) bool {
 	case h.File():
 		return has.Tag == h.Tag
 	case h.Tag == "":
-		return slices.Contains(catalog.Preferred, f.Quantization)
+		return slices.Contains(order, f.Quantization)
 	}
 	return f.Quantization == h.Tag
 }

@@ -35,7 +35,8 @@ func TestLoad(t *testing.T) {
 		"bad memory":     {"memory_max = 'much'\n", nil, nil, `memory_max: "much" is not a size`},
 		"no memory":      {"", map[string]string{"RBEE_MEMORY_MAX": "-1GB"}, nil, "RBEE_MEMORY_MAX"},
 		"models": {
-			"[models]\nmax_bytes = '50GB'\nbandwidth = '2MB'\n[model.\"org/repo:Q4_K_M\"]\npin = true\n[model.tinyllama]\npin = false\n", map[string]string{"RBEE_MODELS_BANDWIDTH": "0"},
+			"[models]\nmax_bytes = '50GB'\nbandwidth = '2MB'\n[model.\"org/repo:Q4_K_M\"]\npin = true\n[model.tinyllama]\npin = false\n",
+			map[string]string{"RBEE_MODELS_BANDWIDTH": "0"},
 			func(s Settings) bool {
 				return s.Models.MaxBytes == 50_000_000_000 && s.Models.Bandwidth == 0 && slices.Equal(s.Models.Pinned, []string{"org/repo:Q4_K_M"})
 			}, "",

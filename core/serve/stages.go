@@ -33,7 +33,7 @@ func Stages[T any](c echo.Context, run func(ctx context.Context, send func(T) er
 		return out.Data(b)
 	})
 	if err != nil {
-		return nil //nolint:nilerr // the status was sent, and nobody reads
+		return nil // the status was sent, and nobody reads
 	}
 	_ = out.Done() // the reader may be gone
 	return nil

@@ -65,7 +65,7 @@ func (b *bulk) use(ctx context.Context) (hive *client.Client, back string, relea
 func (b *bulk) open(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(b.life, func() { cancel(errEnding) })()
+	defer context.AfterFunc(b.life, func() { cancel(errEnding) })() //nolint:contextcheck // either ends it
 	t, hive, err := b.dig(ctx)
 	if err == nil {
 		b.t, b.hive = t, hive

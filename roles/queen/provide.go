@@ -184,7 +184,7 @@ func (q *queen) download(ctx context.Context, l *link, p *pull.Pull, r api.Downl
 	if err != nil {
 		return api.PullStage{}, err
 	}
-	defer q.leave(ctx, l, d.ID) //nolint:contextcheck // see leave
+	defer q.leave(ctx, l, d.ID)
 	for stage, err := range l.hive.DownloadProgress(ctx, d.ID) {
 		switch {
 		case ctx.Err() != nil:
