@@ -396,7 +396,7 @@ func TestEviction(t *testing.T) {
 		return err
 	}
 	have := func() string {
-		m, err := q.client.PoolModels(t.Context(, ""))
+		m, err := q.client.PoolModels(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
