@@ -2,8 +2,11 @@ package roles
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/client"
 )
 
 const repo = "org/tiny-GGUF"
@@ -430,4 +434,72 @@ func TestEviction(t *testing.T) {
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
+}
+
+// weights is a model of some 30 MB that no two bytes of are foreseen.
+func weights(t testing.TB) []byte {
+	t.Helper()
+	b, err := os.ReadFile(bigModel(t, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = 64 << 10 // of which bigModel needs less
+	if _, err := io.ReadFull(rand.NewChaCha8([32]byte{1}), b[head:]); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A hive that is killed at any moment of a download loses little of it: the next one
+// goes on where it was.
+func TestHiveKilledInDownload(t *testing.T) {
+	w := newWorld(t)
+	whole := weights(t)
+	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	const kills = 30
+	size := int64(len(whole))
+	random := rand.New(rand.NewPCG(6, uint64(os.Getpid())))
+	for i := range kills {
+		halted, _ := h.stopAt(1 + random.Int64N(size/kills))
+		hive, url := w.hive(h.env())
+		if _, err := client.New(url, client.Options{}).Download(t.Context(), api.DownloadRequest{ModelRef: repo}); err != nil {
+			t.Fatal(err)
+		}
+		<-halted
+		signal(t, command{hive.cmd.Process}, syscall.SIGKILL)
+		hive.wait()
+		if done := blobs(w.home); len(done) > 0 {
+			t.Fatalf("after kill %d the model is whole", i)
+		}
+		h.goOn()
+	}
+	hive, url := w.hive(h.env())
+	before := h.bytes()
+	c := client.New(url, client.Options{})
+	d, err := c.Download(t.Context(), api.DownloadRequest{ModelRef: repo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last api.PullStage
+	for s, err := range c.DownloadProgress(t.Context(), d.ID) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s != nil {
+			last = *s
+		}
+	}
+	b, err := os.ReadFile(last.LocalPath)
+	if err != nil || sha256.Sum256(b) != sha256.Sum256(whole) {
+		t.Errorf("what came: %+v, %d bytes, %v", last, len(b), err)
+	}
+	if got := h.bytes() - before; got >= size {
+		t.Errorf("the last one fetched %d of %d bytes: nothing was left of %d before it", got, size, kills)
+	}
+	if lost := h.bytes() - size; lost > size/2 {
+		t.Errorf("%d kills cost %d bytes of %d", kills, lost, size)
+	}
+	t.Logf("%d kills cost %d bytes of %d", kills, h.bytes()-size, size)
+	signal(t, command{hive.cmd.Process}, syscall.SIGTERM)
+	hive.expect(143)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,9 +25,13 @@ type Pull struct {
 	mu      sync.Mutex // guards all below
 	wanted  int        // by so many
 	pin     bool
-	last    api.PullStage
-	changed chan struct{} // closed at the next change
+	stages  []api.PullStage // one for each that it came to, as it was last said
+	first   int             // number of stages[0]
+	changed chan struct{}   // closed at the next change
 }
+
+// mostStages is how many are kept.
+const mostStages = 64
 
 // ErrUnwanted is the end of a pull that nobody waits for any more.
 var ErrUnwanted = &core.Fault{
@@ -39,44 +44,60 @@ var ErrUnwanted = &core.Fault{
 func (p *Pull) Say(s api.PullStage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.last.Final() {
+	last := &p.stages[len(p.stages)-1]
+	if last.Final() {
 		return
 	}
-	s.ModelRef, s.Note = cmp.Or(s.ModelRef, p.last.ModelRef), cmp.Or(s.Note, p.last.Note)
-	s.From = cmp.Or(s.From, p.last.From)
-	if s.Stage == p.last.Stage {
-		s.Total = cmp.Or(s.Total, p.last.Total)
+	s.ModelRef, s.Note, s.From = cmp.Or(s.ModelRef, last.ModelRef), cmp.Or(s.Note, last.Note), cmp.Or(s.From, last.From)
+	if s.Stage == last.Stage {
+		s.Total = cmp.Or(s.Total, last.Total)
+		*last = s
+	} else {
+		p.stages = append(p.stages, s)
 	}
-	p.last = s
+	if n := len(p.stages) - mostStages; n > 0 {
+		p.stages, p.first = p.stages[n:], p.first+n
+	}
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil
 	}
 }
 
-// Now returns the newest stage, and what is closed when there is another.
-func (p *Pull) Now() (api.PullStage, <-chan struct{}) {
+// Now returns the newest stage.
+func (p *Pull) Now() api.PullStage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stages[len(p.stages)-1]
+}
+
+// since returns the stages from a number on, the number of the newest, and what is
+// closed when there is more to say.
+func (p *Pull) since(n int) ([]api.PullStage, int, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.changed == nil {
 		p.changed = make(chan struct{})
 	}
-	return p.last, p.changed
+	return slices.Clone(p.stages[max(n-p.first, 0):]), p.first + len(p.stages) - 1, p.changed
 }
 
-// Follow calls f with the newest stage at each change until the last one, which it
-// returns: its Err says why the pull failed. Follow itself fails when f does, or with
-// the cause of ctx.
-func (p *Pull) Follow(ctx context.Context, f func(api.PullStage) error) (api.PullStage, error) {
-	for {
-		stage, changed := p.Now()
-		if err := f(stage); err != nil || stage.Final() {
-			return stage, err
+// Follow calls f with each stage, and again with the newest when it has changed, until
+// the last one, which it returns: its Err says why the pull failed. Follow itself fails
+// when f does, or with the cause of ctx.
+func (p *Pull) Follow(ctx context.Context, f func(api.PullStage) error) (last api.PullStage, err error) {
+	for n := 0; ; {
+		stages, newest, changed := p.since(n)
+		for _, last = range stages {
+			if err := f(last); err != nil || last.Final() {
+				return last, err
+			}
 		}
+		n = newest
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return stage, context.Cause(ctx)
+			return last, context.Cause(ctx)
 		}
 	}
 }
@@ -145,7 +166,7 @@ func (ps *Pulls[K]) Join(key K, model core.ModelRef, pin bool, run Run) (*Pull, 
 // begin starts a pull. ps.mu is held.
 func (ps *Pulls[K]) begin(key K, model core.ModelRef, run Run) *Pull {
 	ctx, cancel := context.WithCancelCause(ps.base)
-	p := &Pull{ID: "d-" + secure.RandomID(), cancel: cancel, last: api.PullStage{Stage: api.StageResolving, ModelRef: model}}
+	p := &Pull{ID: "d-" + secure.RandomID(), cancel: cancel, stages: []api.PullStage{{Stage: api.StageResolving, ModelRef: model}}}
 	ps.by[p.ID], ps.under[key] = p, p
 	ps.running.Go(func() {
 		defer cancel(nil)
@@ -205,7 +226,7 @@ func (ps *Pulls[K]) Any(match func(K, api.PullStage) bool) (s api.PullStage, ok 
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for key, p := range ps.under {
-		if s, _ = p.Now(); match(key, s) {
+		if s = p.Now(); match(key, s) {
 			return s, true
 		}
 	}

@@ -3,6 +3,7 @@ package pull_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,16 +37,20 @@ func TestJoin(t *testing.T) {
 		if runs.Load() != 2 || first != second || other == first || !first.Pinned() || other.Pinned() {
 			t.Errorf("%d runs; the same pull: %v", runs.Load(), first == second)
 		}
-		if s, _ := second.Now(); s.ModelRef != "hf:o/m" || s.Note != "chosen" || s.Done != 5 || s.Total != 10 {
+		if s := second.Now(); s.ModelRef != "hf:o/m" || s.Note != "chosen" || s.Done != 5 || s.Total != 10 {
 			t.Errorf("stage %+v, want what was found out before, too", s)
 		}
 		ps.Leave(first)
 		synctest.Wait()
-		if s, _ := second.Now(); s.Final() {
+		if s := second.Now(); s.Final() {
 			t.Errorf("it ended although one wants it: %+v", s)
 		}
 		ps.Leave(second)
-		last, err := second.Follow(t.Context(), func(api.PullStage) error { return nil })
+		var seen []string
+		last, err := second.Follow(t.Context(), func(s api.PullStage) error { seen = append(seen, s.Stage); return nil })
+		if seen = slices.Compact(seen); !slices.Equal(seen, []string{api.StageResolving, api.StageDownloading, api.StageFailed}) {
+			t.Errorf("stages: %v", seen)
+		}
 		if err != nil || !errors.Is(last.Err(), core.DownloadFailed) || last.Error != pull.ErrUnwanted.What {
 			t.Errorf("after the last has left: %+v, %v", last, err)
 		}
@@ -53,7 +58,7 @@ func TestJoin(t *testing.T) {
 			t.Error("joined what had ended")
 		}
 		ps.End(&core.Fault{Kind: core.ShuttingDown, What: "the end"})
-		if s, _ := other.Now(); !errors.Is(s.Err(), core.ShuttingDown) {
+		if s := other.Now(); !errors.Is(s.Err(), core.ShuttingDown) {
 			t.Errorf("after the end: %+v", s)
 		}
 		if _, err := ps.Join("m", "hf:o/m", false, until(&runs)); !errors.Is(err, core.ShuttingDown) {

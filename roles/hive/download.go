@@ -36,8 +36,7 @@ func (h *hive) postDownload(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	now, _ := p.Now()
-	return c.JSON(http.StatusAccepted, api.DownloadID{ID: p.ID, ModelRef: now.ModelRef})
+	return c.JSON(http.StatusAccepted, api.DownloadID{ID: p.ID, ModelRef: p.Now().ModelRef})
 }
 
 // download begins a download, or joins the one that is under way.
@@ -127,6 +126,11 @@ func (h *hive) obtain(ctx context.Context, p *pull.Pull, r api.DownloadRequest) 
 		h.d.Log.Warn("copy failed", "model", string(r.ModelRef), "from", string(c.From), "error", err.Error())
 	}
 	plan, err := h.plan(ctx, hub, r.Use, r.LeaseID)
+	if errors.Is(err, core.DownloadFailed) || errors.Is(err, core.DownloadTimeout) {
+		if m, ok := h.offline(ctx, hub); ok {
+			return m, nil
+		}
+	}
 	if err != nil {
 		return catalog.Model{}, err
 	}
@@ -139,7 +143,9 @@ func (h *hive) obtain(ctx context.Context, p *pull.Pull, r api.DownloadRequest) 
 
 // fetch brings the files of a plan here and registers them.
 func (h *hive) fetch(ctx context.Context, p *pull.Pull, plan fetch.Plan, source catalog.Source) (catalog.Model, error) {
-	results, err := h.fetchInto(ctx, p, plan, source)
+	say := teller(p, plan, source)
+	say(fetch.Progress{Stage: api.StageDownloading, Total: sizeOf(plan)})
+	results, err := h.fetchInto(ctx, plan, say)
 	if err != nil {
 		return catalog.Model{}, err
 	}

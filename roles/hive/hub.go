@@ -159,18 +159,43 @@ func (h *hive) inPlace(ctx context.Context, ref core.Hub, plan fetch.Plan) (cata
 		}
 		a := found.Addition()
 		a.Ref, a.Revision = plan.Ref, plan.Revision
-		m, err := h.catalog.AddInPlace(ctx, a)
-		if err != nil {
-			h.d.Log.Warn("a model in the cache of Hugging Face is not used", "model", string(plan.Ref), "error", err.Error())
-			continue
+		if m, ok := h.addInPlace(ctx, a); ok {
+			return m, true
 		}
-		if m.SHA256 == "" {
-			h.hashes.add(m)
-		}
-		h.report.changed()
-		return m, true
 	}
 	return catalog.Model{}, false
+}
+
+// offline uses a model that another program has fetched, as far as that program knows
+// what it is: the hub cannot be asked.
+func (h *hive) offline(ctx context.Context, ref core.Hub) (catalog.Model, bool) {
+	for _, full := range ref.Ref().Choices() {
+		want, _ := full.Hub()
+		for _, found := range stores.HuggingFace(os.Getenv, ref.Repo) {
+			if !found.Answers(want, core.Order) {
+				continue
+			}
+			a := found.Addition()
+			a.Ref = full
+			if m, ok := h.addInPlace(ctx, a); ok {
+				return m, true
+			}
+		}
+	}
+	return catalog.Model{}, false
+}
+
+func (h *hive) addInPlace(ctx context.Context, a catalog.Addition) (catalog.Model, bool) {
+	m, err := h.catalog.AddInPlace(ctx, a)
+	if err != nil {
+		h.d.Log.Warn("a model in the cache of Hugging Face is not used", "model", string(a.Ref), "error", err.Error())
+		return m, false
+	}
+	if m.SHA256 == "" {
+		h.hashes.add(m)
+	}
+	h.report.changed()
+	return m, true
 }
 
 // resolveModel is POST /v1/models/resolve: what would a download bring?

@@ -8,19 +8,18 @@ import (
 	"rbee/catalog"
 	"rbee/catalog/fetch"
 	"rbee/core"
-	"rbee/core/pull"
 )
 
 // fetchInto fetches the files of a plan, for which models that nobody has used for
 // long go when the cap or the disk demands it.
-func (h *hive) fetchInto(ctx context.Context, p *pull.Pull, plan fetch.Plan, source catalog.Source) ([]fetch.Result, error) {
+func (h *hive) fetchInto(ctx context.Context, plan fetch.Plan, say func(fetch.Progress)) ([]fetch.Result, error) {
 	if most := h.d.Settings.Models.MaxBytes; most > 0 {
 		if err := h.evict(ctx, catalog.Room{Most: most, Come: sizeOf(plan), Keep: h.pinned}); err != nil {
 			return nil, err
 		}
 	}
 	for {
-		results, err := h.fetcher.Fetch(ctx, plan, teller(p, plan, source))
+		results, err := h.fetcher.Fetch(ctx, plan, say)
 		if !errors.Is(err, core.InsufficientDisk) {
 			return results, err
 		}

@@ -19,14 +19,7 @@ type turn struct {
 
 // take waits for the turn of a key; the returned function gives it back.
 func (t *turns[K]) take(ctx context.Context, key K) (func(), error) {
-	mine := t.join(key)
-	select {
-	case mine.token <- struct{}{}:
-		return func() { <-mine.token; t.leave(key, mine) }, nil
-	case <-ctx.Done():
-		t.leave(key, mine)
-		return nil, context.Cause(ctx)
-	}
+	return t.takeTelling(ctx, key, time.Hour, func() {})
 }
 
 // takeTelling is take for a turn that may be long: tell is called every so often.
