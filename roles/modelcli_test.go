@@ -110,3 +110,55 @@ func TestModelImport(t *testing.T) {
 		t.Errorf("rm of a file in place: %v", err)
 	}
 }
+
+// Two nodes are given a model by one command: from the hub once, and with it goes
+// what the command has started there.
+func TestPullToNodes(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	nodes, path := w.nodes("a", "b")
+	env := append(h.env(), path)
+	r := w.startEnv(env, "rbee", "model", "pull", repo, "--node", "a", "--node", "b")
+	r.expect(0, "on a: complete", "on b: complete", "copying", "nothing left")
+	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+		t.Errorf("%d bytes came from the hub, want %d", got, want)
+	}
+	var want strings.Builder
+	for _, name := range []string{"a", "b"} {
+		if list := blobs(nodes[name].home); len(list) == 1 {
+			fmt.Fprintf(&want, "%s:%s\n", name, list[0])
+		}
+	}
+	if r.stdout() != want.String() {
+		t.Errorf("stdout %q, want %q", r.stdout(), want.String())
+	}
+	r = w.startEnv(env, "rbee", "model", "list", "--node", "b")
+	r.expect(0, "nothing left")
+	if !strings.Contains(r.stdout(), "hf:"+repo+":Q4_K_M") {
+		t.Errorf("list: %s", r.stdout())
+	}
+	w.startEnv(env, "rbee", "model", "rm", repo, "--node", "b").expect(0)
+	if a, b := blobs(nodes["a"].home), blobs(nodes["b"].home); len(a) != 1 || len(b) != 0 {
+		t.Errorf("after rm --node b: a has %v, b has %v", a, b)
+	}
+}
+
+// The host key of a node that was never met is asked for before a pull, as before an
+// answer.
+func TestPullHostKey(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	n := w.node()
+	if err := os.Remove(n.sshd.Node.KnownHosts[0]); err != nil {
+		t.Fatal(err)
+	}
+	pull := func(more ...string) *run {
+		return w.startEnv(append(h.env(), n.path), "rbee", append([]string{"model", "pull", repo, "--node", "node"}, more...)...)
+	}
+	pull().expect(1, "fingerprint: "+fingerprint(t, n.sshd))
+	r := pull("--accept-new")
+	r.expect(0, "is known from now on", "complete")
+	if !strings.HasPrefix(r.stdout(), "node:") {
+		t.Errorf("stdout: %q", r.stdout())
+	}
+}
