@@ -25,6 +25,7 @@ type look struct {
 
 // The parts of a line that has room for them, with their columns.
 const (
+	leastLine   = 24 // with less it is no terminal that says its size
 	leastBar    = 8
 	leastName   = 16
 	percentWide = len(" 100%")
@@ -36,6 +37,9 @@ const (
 // line is one stage of a pull in at most so many columns: name, bar, percent, bytes,
 // rate and time left. Where there is no room for all, the bytes go first, then the rate.
 func (l look) line(name string, s api.PullStage, columns int) string {
+	if columns < leastLine {
+		columns = usual
+	}
 	most := max(columns/3, min(leastName, columns-1-leastBar-percentWide-etaWide))
 	wide := min(max(l.names, runewidth.StringWidth(name)), most)
 	switch {
@@ -50,12 +54,12 @@ func (l look) line(name string, s api.PullStage, columns int) string {
 	room := columns - wide - 1 - leastBar - percentWide - etaWide
 	figures := fmt.Sprintf("%*s", percentWide, fmt.Sprintf("%d%%", percent(s)))
 	if room >= rateWide+bytesWide {
-		figures += fmt.Sprintf("%*s", bytesWide, fmt.Sprintf("%s of %s", size(s.Done), size(s.Total)))
+		figures += fmt.Sprintf(" %*s", bytesWide-1, fmt.Sprintf("%s of %s", size(s.Done), size(s.Total)))
 	}
 	if room >= rateWide {
-		figures += fmt.Sprintf("%*s", rateWide, rate(s))
+		figures += fmt.Sprintf(" %*s", rateWide-1, rate(s))
 	}
-	figures += fmt.Sprintf("%*s", etaWide, cmp.Or(left(s), word(s)))
+	figures += fmt.Sprintf(" %*s", etaWide-1, cmp.Or(left(s), word(s)))
 	return name + " " + l.bar(s, columns-wide-1-len(figures)) + figures
 }
 
@@ -115,7 +119,17 @@ func left(s api.PullStage) string {
 	if s.ETAMS <= 0 {
 		return ""
 	}
-	return (time.Duration(s.ETAMS) * time.Millisecond).Round(time.Second).String()
+	d := time.Duration(min(s.ETAMS, int64(1e12))) * time.Millisecond
+	switch {
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	if days := d / (24 * time.Hour); days < 100 {
+		return fmt.Sprintf("%d days", days)
+	}
+	return "" // it stands
 }
 
 // word is the stage in the place of the time that is left.

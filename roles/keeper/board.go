@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/mattn/go-runewidth"
@@ -23,8 +24,9 @@ type board interface {
 
 // Bars is the board on a terminal: one line for each pull, drawn over and over.
 type bars struct {
-	all *mpb.Progress
-	bar []*mpb.Bar
+	all     *mpb.Progress
+	bar     []*mpb.Bar
+	console *cupwriter.Writer
 
 	mu    sync.Mutex // guards what follows
 	look  look
@@ -41,7 +43,7 @@ var _ board = (*bars)(nil)
 func newBars(out *os.File, colours bool, names []string) *bars {
 	console := cupwriter.New(fromStart{out}, false)
 	console.SetTermFd(int(out.Fd()))
-	b := &bars{all: mpb.New(mpb.WithConsoleWriter(console)), look: look{colours: colours}}
+	b := &bars{all: mpb.New(mpb.WithConsoleWriter(console)), console: console, look: look{colours: colours}}
 	for n, name := range names {
 		b.lines = append(b.lines, barLine{name, api.PullStage{Stage: api.StageResolving}})
 		b.look.names = max(b.look.names, runewidth.StringWidth(name))
@@ -78,7 +80,36 @@ func (b *bars) show(n int, name string, s api.PullStage) {
 	}
 }
 
-func (b *bars) say(text string) { _, _ = fmt.Fprintln(b.all, "rbee:", text) }
+func (b *bars) say(text string) {
+	columns, _, err := b.console.GetTermSize()
+	if err != nil || columns <= 0 {
+		columns = usual
+	}
+	_, _ = fmt.Fprintln(b.all, wrap("rbee: "+text, columns-1))
+}
+
+// usual is how many columns a terminal has that does not say.
+const usual = 80
+
+// wrap breaks a text between words.
+func wrap(text string, columns int) string {
+	var b strings.Builder
+	at := 0
+	for i, word := range strings.Fields(text) {
+		wide := runewidth.StringWidth(word)
+		switch {
+		case i > 0 && at+1+wide > columns:
+			b.WriteString("\n  ")
+			at = 2
+		case i > 0:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += wide
+	}
+	return b.String()
+}
 
 // close lets those that were not ended stand as they are.
 func (b *bars) close() {

@@ -79,6 +79,10 @@ func listModels(ctx context.Context, x *session) error {
 	if x.Bool("json") {
 		return x.answer(list)
 	}
+	if len(list.Models) == 0 {
+		x.screen.note("no models are there; rbee model pull tinyllama fetches one")
+		return nil
+	}
 	return table(x.App.Writer, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "NODE\tMODEL\tSIZE\tQUANT\tUSED\t")
 		for _, m := range list.Models {
@@ -92,11 +96,16 @@ func ago(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	d := time.Since(t)
-	if d > 48*time.Hour {
-		return fmt.Sprintf("%d days ago", d/(24*time.Hour))
+	d, unit, name := time.Since(t), time.Second, "seconds"
+	switch {
+	case d > 48*time.Hour:
+		unit, name = 24*time.Hour, "days"
+	case d > 2*time.Hour:
+		unit, name = time.Hour, "hours"
+	case d > 2*time.Minute:
+		unit, name = time.Minute, "minutes"
 	}
-	return d.Round(time.Second).String() + " ago"
+	return fmt.Sprintf("%d %s ago", d/unit, name)
 }
 
 // marks are what keeps a model from being removed.

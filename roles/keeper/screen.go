@@ -195,7 +195,7 @@ func (s *screen) moving(name string, stage api.PullStage) {
 		}
 		return
 	}
-	columns := 80
+	columns := usual
 	if f, ok := s.err.(*os.File); ok {
 		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
 			columns = n

@@ -57,7 +57,13 @@ func (q *queen) finish(ctx context.Context, s *screen, err error) error {
 // that the queen chooses.
 func (x *session) on(ctx context.Context, node core.NodeName, call func() error) error {
 	x.expect(node)
-	once := func() error { return x.queen.why(ctx, call()) }
+	once := func() error {
+		err := x.queen.why(ctx, call())
+		if err == nil {
+			x.there(node)
+		}
+		return err
+	}
 	if x.IsSet("queen") {
 		return once()
 	}
