@@ -54,8 +54,11 @@ func TestLine(t *testing.T) {
 // A line fits at whatever width, and is drawn at those that cannot be.
 func TestLineFits(t *testing.T) {
 	stages := []api.PullStage{
-		{Stage: api.StageDownloading, Done: 1 << 40, Total: 1 << 42, BytesPerSecond: 1 << 33, ETAMS: 1e9}, {Stage: api.StageComplete, Total: 1 << 50},
-		{Stage: api.StageWaiting, Node: "a-node-with-a-long-name", Done: 1, Total: 3}, {Stage: api.StageFailed, Error: "no"}, {},
+		{Stage: api.StageDownloading, Done: 1 << 40, Total: 1 << 42, BytesPerSecond: 1 << 33, ETAMS: 1e9},
+		{Stage: api.StageComplete, Total: 1 << 50},
+		{Stage: api.StageWaiting, Node: "a-node-with-a-long-name", Done: 1, Total: 3},
+		{Stage: api.StageFailed, Error: "no"},
+		{},
 	}
 	for columns := -3; columns < 200; columns++ {
 		most := columns
