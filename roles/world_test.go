@@ -35,7 +35,7 @@ type world struct {
 
 const worldMark = "RBEE_TEST_WORLD"
 
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
