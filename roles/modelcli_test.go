@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"rbee/core/api"
@@ -161,4 +162,30 @@ func TestPullHostKey(t *testing.T) {
 	if !strings.HasPrefix(r.stdout(), "node:") {
 		t.Errorf("stdout: %q", r.stdout())
 	}
+}
+
+// Whatever a model is called, load and unload mean the same worker.
+func TestLoadByName(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	aliases := filepath.Join(w.home, ".config", "rbee", "aliases.toml")
+	if err := os.MkdirAll(filepath.Dir(aliases), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(aliases, []byte("[[model]]\nnames = [\"mine\"]\nref = \"hf:"+repo+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q := w.queen(h.env())
+	q.up("localhost")
+	in := "hf:" + repo + ":Q4_K_M"
+	for _, name := range []string{"mine", repo, in} {
+		if got := q.ask("load", "mine", "--ctx", "128"); !strings.HasPrefix(got, in+" on localhost: worker ") {
+			t.Errorf("load mine: %s", got)
+		}
+		if got := q.ask("unload", name); !strings.HasPrefix(got, in+" on localhost: worker ") {
+			t.Errorf("unload %s: %s", name, got)
+		}
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }
