@@ -46,9 +46,9 @@ var allowed = map[string][]string{
 	"core/secure":          {"core"},
 	"core/serve":           {"core", "core/api", "core/secure"},
 
-	"catalog":        {"core", "inference/gguf"},
+	"catalog":        {"catalog/fetch", "core", "inference/gguf"},
 	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
-	"catalog/fetch":  {"core", "inference/gguf", "inference/model"},
+	"catalog/fetch":  {"core", "core/api", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 

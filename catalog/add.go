@@ -37,7 +37,11 @@ func (c *Catalog) Import(ctx context.Context, path string) (Model, error) {
 		return c.Find(ctx, ref) // keeps the hash
 	}
 	a := Addition{Ref: ref, Source: Imported}
-	for _, part := range gguf.Parts(path) {
+	parts := gguf.Parts(path)
+	if parts[0] != path {
+		parts = []string{path} // which says, if it is a part, that it is not the first
+	}
+	for _, part := range parts {
 		a.Files = append(a.Files, File{Name: filepath.Base(part), Path: part})
 	}
 	return c.add(ctx, a)
@@ -161,7 +165,7 @@ func (c *Catalog) beside(ctx context.Context, tx *sql.Tx, old, m Model) error {
 	if err := c.describe(ctx, tx, old.key()); err != nil {
 		return err
 	}
-	var locks held
+	locks := held{}
 	defer locks.release()
 	if !locks.take(old.Path) {
 		return nil // GC finds them

@@ -23,15 +23,15 @@ type Room struct {
 // nil) names, what a process uses, or what is in place. When all that it may remove
 // is not enough, it removes nothing, and that is an error.
 func (c *Catalog) Evict(ctx context.Context, r Room) (removed []Model, err error) {
-	var locks held
-	defer func() { locks.release() }()
+	locks := held{}
+	defer locks.release()
 	err = c.tx(ctx, func(tx *sql.Tx) error {
 		all, err := query(ctx, tx, "")
 		if err != nil {
 			return err
 		}
 		blobs := blobsOf(all)
-		if removed, err = choose(blobs, r.need(blobs), r.Keep, &locks); err != nil {
+		if removed, err = choose(blobs, r.need(blobs), r.Keep, locks); err != nil {
 			return err
 		}
 		for _, m := range removed {
@@ -94,7 +94,7 @@ func (r Room) need(blobs []*blob) int64 {
 }
 
 // choose takes as many copies as are needed, and locks them.
-func choose(blobs []*blob, need int64, keep func(core.ModelRef) bool, locks *held) (chosen []Model, err error) {
+func choose(blobs []*blob, need int64, keep func(core.ModelRef) bool, locks held) (chosen []Model, err error) {
 	var freed int64
 	kept := func(m Model) bool { return keep != nil && keep(m.Ref) }
 	for _, b := range blobs {

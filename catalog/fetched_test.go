@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -198,6 +199,9 @@ func TestImportParts(t *testing.T) {
 		modeltest.Write(t, filepath.Join(dir, modeltest.PartName("m", i, 3)), content)
 	}
 	first := filepath.Join(dir, modeltest.PartName("m", 0, 3))
+	if m, err := c.Import(t.Context(), filepath.Join(dir, modeltest.PartName("m", 1, 3))); !errors.Is(err, core.Invalid) || !strings.Contains(err.Error(), first) {
+		t.Errorf("Import of the second part: %+v, %v, want an error that names %s", m, err, first)
+	}
 	m, err := c.Import(t.Context(), first)
 	if err != nil || len(m.Files) != 3 || m.Path != first || m.Size != int64(3*len(parts[0])) || m.SHA256 != "" {
 		t.Fatalf("Import: %+v, %v", m, err)
@@ -248,6 +252,9 @@ func TestInPlace(t *testing.T) {
 		if m, err := find(); !errors.Is(err, core.Invalid) {
 			t.Errorf("%s of a wrong file: %+v, %v", name, m, err)
 		}
+	}
+	if m, err := c.FindHub(t.Context(), core.Hub{Repo: "org/repo", Tag: "Q8_0"}, nil); !errors.Is(err, core.ModelNotFound) {
+		t.Errorf("FindHub gives a wrong file: %+v, %v", m, err)
 	}
 	if f, err := c.ByHash(t.Context(), modeltest.Hash(content)); err == nil {
 		t.Errorf("ByHash gives a wrong file: %+v", f)

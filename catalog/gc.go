@@ -6,20 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"rbee/catalog/fetch"
 	"rbee/core"
+	"rbee/inference/gguf"
 )
 
 // Garbage is something that GC removes.
 type Garbage struct {
 	Path string        // a file; empty for a row
-	Ref  core.ModelRef // of a row whose file has gone
+	Ref  core.ModelRef // of a row whose file has gone, or of a download
 	Size int64
 	Why  string
 }
@@ -28,11 +28,20 @@ type Garbage struct {
 // have been fetched.
 const oldEnough = time.Hour
 
+// forgotten is for how long a download that was broken off waits to go on.
+const forgotten = 24 * time.Hour
+
 // GC removes rows whose files have gone, files in the models directory that no row
-// names, and what was put aside as damaged, and returns it; a dry run only returns
-// it. Files that are not named as ours are left alone, and so is everything without a
-// row while a process fetches. Unfinished downloads are not its business.
+// names, what was put aside as damaged, and downloads that were broken off a day ago,
+// and returns it; a dry run only returns it. Files that are not named as ours are left
+// alone, and so are those without a row while a process fetches.
 func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error) {
+	partials, busy, err := c.partials(dry)
+	if err != nil {
+		return nil, err
+	}
+	locks := held{}
+	defer locks.release()
 	err = c.tx(ctx, func(tx *sql.Tx) error {
 		all, err := query(ctx, tx, "")
 		if err != nil {
@@ -54,7 +63,7 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 				named[f.Path] = true
 			}
 		}
-		files, err := c.unnamed(named)
+		files, err := c.unnamed(named, busy, locks)
 		found = append(found, files...)
 		for _, g := range files {
 			if !dry && err == nil {
@@ -66,12 +75,34 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: collect garbage: %w", err)
 	}
-	return found, nil
+	return append(found, partials...), nil
 }
 
-// unnamed returns the files in the models directory that are ours and not named.
-func (c *Catalog) unnamed(named map[string]bool) (found []Garbage, err error) {
-	busy := c.fetching()
+// partials removes the downloads that nobody goes on with, and tells whether others are
+// under way.
+func (c *Catalog) partials(dry bool) (found []Garbage, busy bool, err error) {
+	all, err := fetch.Leftovers(c.o.Models)
+	if err != nil {
+		return nil, false, err
+	}
+	before := time.Now().Add(-forgotten)
+	for _, l := range all {
+		busy = busy || l.Busy
+	}
+	if dry {
+		all = slices.DeleteFunc(all, func(l fetch.Leftover) bool { return l.Busy || !l.Modified.Before(before) })
+	} else if all, err = fetch.RemoveLeftovers(c.o.Models, before); err != nil {
+		return nil, false, err
+	}
+	for _, l := range all {
+		found = append(found, Garbage{Path: l.Path, Ref: l.Ref, Size: l.Bytes, Why: "its download was broken off"})
+	}
+	return found, busy, nil
+}
+
+// unnamed returns the files in the models directory that are ours, not named, and not
+// used, such as those of an older revision by a worker that still runs.
+func (c *Catalog) unnamed(named map[string]bool, busy bool, locks held) (found []Garbage, err error) {
 	err = filepath.WalkDir(c.o.Models, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == c.o.Models {
 			return ignoreGone(err)
@@ -83,10 +114,9 @@ func (c *Catalog) unnamed(named map[string]bool) (found []Garbage, err error) {
 		if err != nil || d.IsDir() || named[path] {
 			return ignoreGone(err)
 		}
-		aside := strings.HasSuffix(path, wrongSuffix)
-		switch ours := c.isOurs(path); {
-		case !ours:
-		case aside:
+		switch {
+		case !c.isOurs(path) || !locks.take(gguf.Parts(path)[0]): // of a model in parts the first is locked
+		case strings.HasSuffix(path, wrongSuffix):
 			found = append(found, Garbage{Path: path, Size: info.Size(), Why: "it was damaged"})
 		case !busy && time.Since(info.ModTime()) > oldEnough:
 			found = append(found, Garbage{Path: path, Size: info.Size(), Why: "no model is made of it"})
@@ -116,22 +146,4 @@ func (c *Catalog) isOurs(path string) bool {
 	}
 	key, ok := strings.CutSuffix(name, ".gguf")
 	return ok && CheckHash(key) == nil
-}
-
-// fetching tells whether a process of this machine fetches a model: it holds the lock
-// of what is under way.
-func (c *Catalog) fetching() bool {
-	partials, _ := filepath.Glob(filepath.Join(c.o.Models, "*.partial"))
-	for _, path := range partials {
-		f, err := os.Open(path)
-		if err != nil {
-			continue
-		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return true
-		}
-	}
-	return false
 }

@@ -178,8 +178,8 @@ func hashFile(ctx context.Context, path string, read func(int)) (string, error) 
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// judge compares the hash of a file with what it must be, and writes it down; see
-// Verify for what becomes of a wrong one.
+// judge compares the hash of a file with what it must be, and writes it down, for all
+// models that are made of the file; see Verify for what becomes of a wrong one.
 func (c *Catalog) judge(ctx context.Context, m Model, part int, sum string) (*Wrong, error) {
 	f := m.Files[part]
 	want := cmp.Or(f.Promised, f.SHA256)
@@ -187,15 +187,16 @@ func (c *Catalog) judge(ctx context.Context, m Model, part int, sum string) (*Wr
 		aside, err := c.putAside(ctx, f.Path)
 		return &Wrong{f, sum, aside}, err
 	}
-	set := "sha256 = ?, wrong = 0, hashed_bytes = 0, hash_state = NULL"
-	args := []any{sum}
-	var w *Wrong
 	if want != "" && want != sum {
-		set, args, w = "wrong = 1, hashed_bytes = 0, hash_state = NULL", nil, &Wrong{File: f, Got: sum}
+		c.o.Log.Warn("a file is not what it was, or not what its source promised", "model", string(m.Ref), "path", f.Path)
+		_, err := c.db.ExecContext(ctx, `UPDATE files SET wrong = 1, hashed_bytes = 0, hash_state = NULL
+			WHERE ref = ? AND part = ? AND size_bytes = ? AND modified_ns = ?`, m.Ref, part, f.Size, f.Modified.UnixNano())
+		return &Wrong{File: f, Got: sum}, err
 	}
-	_, err := c.db.ExecContext(ctx, "UPDATE files SET "+set+" WHERE ref = ? AND part = ? AND size_bytes = ? AND modified_ns = ?",
-		append(args, m.Ref, part, f.Size, f.Modified.UnixNano())...)
-	return w, err
+	_, err := c.db.ExecContext(ctx, `UPDATE files SET sha256 = ?, wrong = 0, hashed_bytes = 0, hash_state = NULL
+		WHERE path = ? AND size_bytes = ? AND modified_ns = ? AND promised IN ('', ?) AND sha256 IN ('', ?)`,
+		sum, f.Path, f.Size, f.Modified.UnixNano(), sum, sum)
+	return nil, err
 }
 
 const wrongSuffix = ".wrong"

@@ -12,7 +12,8 @@ import (
 
 // FindHub returns the model that is here of a repository, revision and tag. Without a
 // tag it is the first quantization of order that is here; without a revision it is
-// what was fetched without one. So a model that is here needs no network.
+// what was fetched without one. So a model that is here needs no network. One in place
+// that is wrong is not here: it can be fetched.
 func (c *Catalog) FindHub(ctx context.Context, h core.Hub, order []string) (Model, error) {
 	all, err := query(ctx, c.db, "WHERE m.repo = ? COLLATE NOCASE", h.Repo)
 	if err != nil {
@@ -27,7 +28,7 @@ func (c *Catalog) FindHub(ctx context.Context, h core.Hub, order []string) (Mode
 			if !m.answers(core.Hub{Repo: h.Repo, Revision: h.Revision, Tag: tag}) {
 				continue
 			}
-			if m, err := c.fresh(ctx, m); !errors.Is(err, core.ModelNotFound) {
+			if m, err := c.fresh(ctx, m); !errors.Is(err, core.ModelNotFound) && m.Wrong == "" {
 				return m, err
 			}
 		}

@@ -251,6 +251,11 @@ func TestGC(t *testing.T) {
 	for _, name := range []string{"notes.txt", "mine.gguf", modeltest.Hash(nil) + ".gguf", filepath.Join("mine", "m.gguf"), key + ".partial"} {
 		in(name, strings.HasPrefix(name, "m") || strings.HasPrefix(name, "n")) // others' files are old, ours are young
 	}
+	partial := in(modeltest.Hash([]byte("old"))+".partial", true)
+	if long := time.Now().Add(-2 * forgotten); os.Chtimes(partial, long, long) != nil {
+		t.Fatal("the time of a file cannot be set")
+	}
+	in(filepath.Base(partial)+".json", true)
 	before := names(t, o.Models)
 	for _, dry := range []bool{true, false} {
 		found, err := c.GC(t.Context(), dry)
@@ -259,7 +264,7 @@ func TestGC(t *testing.T) {
 			what = append(what, g.Path+string(g.Ref))
 		}
 		slices.Sort(what)
-		want := []string{orphan, wrong, part, string(gone.Ref)}
+		want := []string{orphan, wrong, part, string(gone.Ref), partial}
 		if slices.Sort(want); err != nil || !slices.Equal(what, want) {
 			t.Errorf("dry %v: got %q, %v, want %q", dry, what, err, want)
 		}
@@ -270,11 +275,37 @@ func TestGC(t *testing.T) {
 	if found, err := c.GC(t.Context(), false); err != nil || len(found) != 0 {
 		t.Errorf("a second time: %+v, %v", found, err)
 	}
-	if left := names(t, o.Models); len(left) != len(before)-4 { // the orphan, the wrong one, the directory of the part, the sidecar of what is gone
+	if left := names(t, o.Models); len(left) != len(before)-6 { // the orphan, the wrong one, the directory of the part, the sidecar of what is gone, the old download and its state
 		t.Errorf("left %q of %q", left, before)
 	}
 	if _, err := c.Find(t.Context(), a.Ref); err != nil {
 		t.Error(err)
+	}
+}
+
+// A worker runs an older revision: its files stay until it ends.
+func TestGCWhileUsed(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	a := fetched(t, o, "hf:org/repo:Q8_0", modeltest.Parts("llama", 1, 64, 2)...)
+	add(t, c, a)
+	_, release, err := c.Use(t.Context(), a.Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, c, fetched(t, o, a.Ref, modeltest.GGUF("llama", 2, 64)))
+	long := time.Now().Add(-2 * oldEnough)
+	for _, f := range a.Files {
+		if err := os.Chtimes(f.Path, long, long); err != nil {
+			t.Fatalf("a file that is used has gone: %v", err)
+		}
+	}
+	if found, err := c.GC(t.Context(), false); err != nil || len(found) != 0 {
+		t.Errorf("while it is used: %+v, %v", found, err)
+	}
+	release()
+	if found, err := c.GC(t.Context(), false); err != nil || len(found) != 2 {
+		t.Errorf("afterwards: %+v, %v, want both files", found, err)
 	}
 }
 
@@ -288,7 +319,7 @@ func TestGCWhileFetching(t *testing.T) {
 	if err := os.Chtimes(path, long, long); err != nil {
 		t.Fatal(err)
 	}
-	partial := filepath.Join(o.Models, "a.partial")
+	partial := filepath.Join(o.Models, modeltest.Hash([]byte("partial"))+".partial")
 	modeltest.Write(t, partial, nil)
 	unlock, err := lock(t.Context(), partial)
 	if err != nil {

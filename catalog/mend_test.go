@@ -50,6 +50,9 @@ func TestRebuildFromSidecars(t *testing.T) {
 	if m, err := c.Find(t.Context(), shared.Ref); err != nil || !m.Pinned {
 		t.Errorf("a pinned model: %+v, %v", m, err)
 	}
+	if m, err := one(t.Context(), c.db, "hf:org/two:Q8_0"); err != nil || m.SHA256 != shared.SHA256 {
+		t.Errorf("a second model of a file that was hashed: %+v, %v", m, err)
+	}
 	if m, err := c.Find(t.Context(), "hf:org/two:Q8_0"); err != nil || m.Pinned {
 		t.Errorf("a second model of the file: %+v, %v", m, err)
 	}
@@ -288,5 +291,26 @@ func TestSalvage(t *testing.T) {
 	}
 	if got, err := c.Find(t.Context(), other.Ref); !errors.Is(err, core.ModelNotFound) {
 		t.Errorf("an imported model whose file has changed: %+v, %v", got, err)
+	}
+}
+
+// The directory of our own copies was moved, as a whole.
+func TestMovedDirectory(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	for i, contents := range [][][]byte{{modeltest.GGUF("llama", 1, 64)}, modeltest.Parts("llama", 2, 64, 2)} {
+		add(t, c, fetched(t, o, core.ModelRef([]string{"hf:org/one:Q8_0", "hf:org/parts:Q8_0"}[i]), contents...))
+	}
+	moved := o
+	moved.Models = filepath.Join(t.TempDir(), "elsewhere")
+	c = reopened(t, c, moved, func() {
+		if err := os.Rename(o.Models, moved.Models); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, ref := range []core.ModelRef{"hf:org/one:Q8_0", "hf:org/parts:Q8_0"} {
+		if m, err := c.Find(t.Context(), ref); err != nil || m.SHA256 == "" || !strings.HasPrefix(m.Path, moved.Models) {
+			t.Errorf("%s: %+v, %v", ref, m, err)
+		}
 	}
 }

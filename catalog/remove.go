@@ -17,8 +17,8 @@ import (
 // other model is made of them. What is in place stays. A model that a process uses is
 // an error; one that is not there is none.
 func (c *Catalog) Remove(ctx context.Context, ref core.ModelRef) error {
-	var locks held
-	defer func() { locks.release() }()
+	locks := held{}
+	defer locks.release()
 	err := c.tx(ctx, func(tx *sql.Tx) error {
 		m, err := one(ctx, tx, ref)
 		if errors.Is(err, core.ModelNotFound) {

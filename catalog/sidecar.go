@@ -167,6 +167,9 @@ func (c *Catalog) mend(ctx context.Context) error {
 	rows := map[string][]core.ModelRef{}
 	for _, m := range all {
 		rows[m.key()] = append(rows[m.key()], m.Ref)
+		if err := c.relocate(ctx, m); err != nil {
+			return err
+		}
 	}
 	for _, e := range entries {
 		if key, ok := strings.CutSuffix(e.Name(), sidecarSuffix); ok && CheckHash(key) == nil && rows[key] == nil {
@@ -183,6 +186,21 @@ func (c *Catalog) mend(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// relocate makes rows name the models directory when our own copies were moved into it
+// from another one.
+func (c *Catalog) relocate(ctx context.Context, m Model) error {
+	if _, err := m.changed(); m.Path == c.ownPath(m.key(), m.Files[0].Name, len(m.Files)) || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for i := range m.Files {
+		m.Files[i].Path = c.ownPath(m.key(), m.Files[i].Name, len(m.Files))
+	}
+	if _, err := m.changed(); err != nil {
+		return nil //nolint:nilerr // they are not there either
+	}
+	return c.tx(ctx, func(tx *sql.Tx) error { return c.insert(ctx, tx, m) })
 }
 
 func sameRefs(says []described, refs []core.ModelRef) bool {

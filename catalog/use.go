@@ -28,7 +28,10 @@ func (c *Catalog) Use(ctx context.Context, ref core.ModelRef) (m Model, release 
 		if err != nil {
 			return Model{}, nil, err
 		}
-		return m, func() { _ = f.Close() }, c.Used(ctx, ref)
+		if err := c.Used(ctx, ref); err != nil {
+			return Model{}, nil, errors.Join(err, f.Close())
+		}
+		return m, func() { _ = f.Close() }, nil
 	}
 }
 
@@ -90,22 +93,28 @@ func withoutLocks(err error) error {
 	return err
 }
 
-// held are files that are locked for removal.
-type held []*os.File
+// held are files that are locked for removal, by their paths.
+type held map[string]*os.File
 
 // take locks a file for removal. It tells whether nobody uses the file.
-func (h *held) take(path string) bool {
+func (h held) take(path string) bool {
+	if h[path] != nil {
+		return true
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+		return true // what cannot be read is used by nobody
 	}
-	*h = append(*h, f)
-	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	if errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
+		_ = f.Close()
+		return false
+	}
+	h[path] = f
+	return true
 }
 
-func (h *held) release() {
-	for _, f := range *h {
+func (h held) release() {
+	for _, f := range h {
 		_ = f.Close()
 	}
-	*h = nil
 }

@@ -1,18 +1,14 @@
 package core
 
-// Order are the quantizations that a reference without one stands for, the first that
-// is there and fits.
-var Order = []string{"Q4_K_M", "Q5_K_M", "Q4_0", "Q8_0", "F16"}
-
 // Choices are the models that a reference may stand for: itself, or without a
-// quantization one for each of Order, in its order.
+// quantization one for each of Preferred, in its order.
 func (ref ModelRef) Choices() []ModelRef {
 	hub, ok := ref.Hub()
 	if !ok || hub.Tag != "" {
 		return []ModelRef{ref}
 	}
-	list := make([]ModelRef, len(Order))
-	for i, tag := range Order {
+	list := make([]ModelRef, len(Preferred))
+	for i, tag := range Preferred {
 		hub.Tag = tag
 		list[i] = hub.Ref()
 	}

@@ -16,6 +16,10 @@ type Hub struct {
 	Tag      string // empty: to be chosen
 }
 
+// Preferred are the quantizations of which one is taken when none is named: the
+// first that is there and fits.
+var Preferred = []string{"Q4_K_M", "Q5_K_M", "Q4_0", "Q8_0", "F16"}
+
 // Ref writes a reference: hf:org/repo[@revision][:tag].
 func (h Hub) Ref() ModelRef {
 	text := "hf:" + h.Repo

@@ -46,7 +46,7 @@ func ParseModelRef(text string) (ModelRef, error) {
 // IsAlias tells whether a text has the form of a short name, such as "gemma3:270m":
 // letters, digits, dots, dashes, underscores, and at most one colon among them.
 func IsAlias(text string) bool {
-	return len(text) <= maxRef && text != string(Embedded) && aliasPattern.MatchString(text) &&
+	return len(text) <= maxRef && text != string(Embedded) && !strings.HasPrefix(text, "hf:") && aliasPattern.MatchString(text) &&
 		!strings.Contains(text, "..") && !isGGUF(text)
 }
 

@@ -21,7 +21,8 @@ type hub struct {
 
 	mu     sync.Mutex // guards all below
 	files  map[string][]byte
-	token  string // that is demanded; empty: none
+	sums   map[string]string // of the files
+	token  string            // that is demanded; empty: none
 	tokens map[string]bool
 	served int64         // bytes of files, but of what was only looked into
 	stop   int64         // after so many bytes served nothing more comes
@@ -35,7 +36,11 @@ const commit = "0123456789abcdef0123456789abcdef01234567"
 // newHub serves files by REPO/NAME.
 func newHub(t testing.TB, files map[string][]byte) *hub {
 	t.Helper()
-	h := &hub{files: files, tokens: map[string]bool{}, stop: 1 << 60, halted: make(chan struct{})}
+	h := &hub{files: files, sums: map[string]string{}, tokens: map[string]bool{}, stop: 1 << 60}
+	for name, b := range files {
+		sum := sha256.Sum256(b)
+		h.sums[name] = hex.EncodeToString(sum[:])
+	}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(func() {
 		h.CloseClientConnections()
@@ -70,11 +75,9 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *hub) list(w http.ResponseWriter, repo string) {
 	list := []map[string]any{}
 	for name, b := range h.files {
-		if name, ok := strings.CutPrefix(name, repo+"/"); ok {
-			sum := sha256.Sum256(b)
+		if path, ok := strings.CutPrefix(name, repo+"/"); ok {
 			list = append(list, map[string]any{
-				"type": "file", "size": len(b), "path": name,
-				"lfs": map[string]any{"oid": hex.EncodeToString(sum[:]), "size": len(b)},
+				"type": "file", "size": len(b), "path": path, "lfs": map[string]any{"oid": h.sums[name], "size": len(b)},
 			})
 		}
 	}
@@ -93,10 +96,9 @@ func (h *hub) file(w http.ResponseWriter, r *http.Request, name string) {
 		http.NotFound(w, r)
 		return
 	}
-	sum := sha256.Sum256(b)
 	w.Header().Set("X-Repo-Commit", commit)
-	w.Header().Set("X-Linked-ETag", `"`+hex.EncodeToString(sum[:])+`"`)
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
+	w.Header().Set("X-Linked-ETag", `"`+h.sums[name]+`"`)
+	w.Header().Set("ETag", `"`+h.sums[name]+`"`)
 	if r.Header.Get("Range") == "bytes=0-1048575" {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 		return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"rbee/core/api"
 )
@@ -188,4 +189,42 @@ func TestLoadByName(t *testing.T) {
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
+}
+
+// Ctrl+C ends a pull and all that was started for it; what is there stays, is said,
+// and the next pull goes on from there.
+func TestPullGoesOn(t *testing.T) {
+	w := newWorld(t)
+	b, err := os.ReadFile(bigModel(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHub(t, map[string][]byte{repo + "/big.Q8_0.gguf": b})
+	half := int64(len(b) / 2)
+	halted, _ := h.stopAt(half)
+	at := w.terminal(100, append(h.env(), "NO_COLOR=1"), "model", "pull", repo)
+	select {
+	case <-halted:
+	case <-time.After(w.patience):
+		t.Fatal("the hub was not asked for so much")
+	}
+	at.untilFrame("50%")
+	if _, err := at.keys.Write([]byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	if got := at.wait(); got != 130 {
+		t.Errorf("exit status %d, want 130", got)
+	}
+	for _, says := range []string{" are kept", "rbee model pull " + repo + " goes on from there", "nothing left"} {
+		if got := strings.ReplaceAll(at.screen(), "\n", ""); !strings.Contains(got, says) {
+			t.Errorf("it does not say %q: %s", says, at.screen())
+		}
+	}
+	h.goOn()
+	r := w.startEnv(h.env(), "rbee", "model", "pull", repo)
+	r.expect(0, "complete")
+	const ranges, noted = 4, 1 << 20 // of each range less than that is lost
+	if more, most := h.bytes()-half, int64(len(b))-half+ranges*noted; more > most {
+		t.Errorf("the second pull took %d bytes, want at most %d of %d", more, most, len(b))
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -315,27 +317,33 @@ func TestHubRefuses(t *testing.T) {
 	}
 }
 
-// begun begins a task that has no end of its own here, and returns its id. Its last
-// event comes by the channel.
-func (q running) begun(r api.TaskRequest) (core.TaskID, <-chan api.Event) {
+// begun begins a task and returns its id. Its last event comes by the channel, and what
+// its comments say of a download before that.
+func (q running) begun(r api.TaskRequest) (_ core.TaskID, last <-chan api.Event, far <-chan api.PullStage) {
 	q.w.t.Helper()
 	prompt, zero := "a bee", 0.0
 	r.Prompt, r.Temperature, r.Raw = &prompt, &zero, true
-	id, last := make(chan core.TaskID, 1), make(chan api.Event, 1)
+	id, ended, said := make(chan core.TaskID, 1), make(chan api.Event, 1), make(chan api.PullStage, 1000)
 	go func() {
 		var end api.Event
 		for ev, err := range q.client.Task(q.w.t.Context(), r) {
 			if err != nil {
 				break
 			}
-			if s, ok := ev.Event.(*api.Started); ok {
-				id <- s.JobID
+			switch ev := ev.Event.(type) {
+			case *api.Started:
+				id <- ev.JobID
+			case *api.Comment:
+				if s, ok := api.ParseComment(ev.Text); ok {
+					said <- s
+				}
+				continue
 			}
 			end = ev.Event
 		}
-		last <- end
+		ended <- end
 	}()
-	return <-id, last
+	return <-id, ended, said
 }
 
 // A task that is cancelled leaves the download to others who want it; when nobody
@@ -346,9 +354,12 @@ func TestCancelDownload(t *testing.T) {
 	q := w.queen(h.env())
 	q.up("localhost")
 	halted, _ := h.stopAt(100_000)
-	first, end := q.begun(api.TaskRequest{Model: repo})
-	_, other := q.begun(api.TaskRequest{Model: repo})
+	first, end, far := q.begun(api.TaskRequest{Model: repo})
+	_, other, _ := q.begun(api.TaskRequest{Model: repo})
 	<-halted
+	if s := <-far; s.Stage != api.StageDownloading || s.Total != int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])) {
+		t.Errorf("a comment says %+v", s)
+	}
 	if err := q.client.CancelTask(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +374,7 @@ func TestCancelDownload(t *testing.T) {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	halted, left := h.stopAt(100_000)
-	last, end := q.begun(api.TaskRequest{Model: repo + ":Q8_0"})
+	last, end, _ := q.begun(api.TaskRequest{Model: repo + ":Q8_0"})
 	<-halted
 	if err := q.client.CancelTask(t.Context(), last); err != nil {
 		t.Fatal(err)
@@ -436,10 +447,10 @@ func TestEviction(t *testing.T) {
 	q.expect(143)
 }
 
-// weights is a model of some 30 MB that no two bytes of are foreseen.
-func weights(t testing.TB) []byte {
+// weights is a model that no two bytes of are foreseen, of some 9 MB for each layer.
+func weights(t testing.TB, layers int) []byte {
 	t.Helper()
-	b, err := os.ReadFile(bigModel(t, 4))
+	b, err := os.ReadFile(bigModel(t, layers))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,11 +465,12 @@ func weights(t testing.TB) []byte {
 // goes on where it was.
 func TestHiveKilledInDownload(t *testing.T) {
 	w := newWorld(t)
-	whole := weights(t)
+	whole := weights(t, 12)
 	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
 	const kills = 30
 	size := int64(len(whole))
 	random := rand.New(rand.NewPCG(6, uint64(os.Getpid())))
+	here := int64(0)
 	for i := range kills {
 		halted, _ := h.stopAt(1 + random.Int64N(size/kills))
 		hive, url := w.hive(h.env())
@@ -468,6 +480,11 @@ func TestHiveKilledInDownload(t *testing.T) {
 		<-halted
 		signal(t, command{hive.cmd.Process}, syscall.SIGKILL)
 		hive.wait()
+		if n := bytesHere(hive); n < here {
+			t.Errorf("after %d kills %d bytes are there, %d were before the last", i, n, here)
+		} else {
+			here = n
+		}
 		if done := blobs(w.home); len(done) > 0 {
 			t.Fatalf("after kill %d the model is whole", i)
 		}
@@ -493,13 +510,138 @@ func TestHiveKilledInDownload(t *testing.T) {
 	if err != nil || sha256.Sum256(b) != sha256.Sum256(whole) {
 		t.Errorf("what came: %+v, %d bytes, %v", last, len(b), err)
 	}
-	if got := h.bytes() - before; got >= size {
-		t.Errorf("the last one fetched %d of %d bytes: nothing was left of %d before it", got, size, kills)
-	}
-	if lost := h.bytes() - size; lost > size/2 {
-		t.Errorf("%d kills cost %d bytes of %d", kills, lost, size)
+	if got, want := h.bytes()-before, size-bytesHere(hive); got != want || here == 0 {
+		t.Errorf("the last one fetched %d bytes, %d were missing; %d were there before the last kill", got, want, here)
 	}
 	t.Logf("%d kills cost %d bytes of %d", kills, h.bytes()-size, size)
 	signal(t, command{hive.cmd.Process}, syscall.SIGTERM)
 	hive.expect(143)
+}
+
+var hereInLog = regexp.MustCompile(`msg="download goes on".* bytes_here=([0-9]+)`)
+
+// bytesHere is what a hive found of a download when it began; 0: nothing.
+func bytesHere(hive *run) int64 {
+	m := hereInLog.FindStringSubmatch(hive.stderr())
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(m[1], 10, 64) // digits
+	return n
+}
+
+// A disk without room refuses before anything comes, in numbers; room that models
+// nobody uses take is made.
+func TestDiskFull(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(w.home, ".local", "share", "rbee", "models")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1200k"); err != nil {
+		t.Skipf("no disk of its own for this test: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	h := newHub(t, map[string][]byte{
+		repo + "/tiny.Q4_K_M.gguf":     model(t, "llama-256-q4_k_m.gguf"), // 626,464 bytes
+		repo + "/tiny.Q5_K_M.gguf":     model(t, "llama-256-q5_k_m.gguf"), // 722,720
+		"org/large-GGUF/l.Q4_K_M.gguf": model(t, "llama-256-f16.gguf"),    // 1,984,672
+	})
+	q := w.queen(h.env())
+	q.up("localhost")
+	_, _, err := q.pulled(t.Context(), api.PullRequest{Model: "org/large-GGUF"})
+	f := core.FaultOf(err)
+	if !errors.Is(err, core.InsufficientDisk) || len(f.Facts) < 2 || f.Try == "" {
+		t.Errorf("too large: %v, %+v", err, f)
+	}
+	for _, tag := range []string{":Q4_K_M", ":Q5_K_M"} {
+		if _, _, err := q.pulled(t.Context(), api.PullRequest{Model: core.ModelRef(repo + tag)}); err != nil {
+			t.Errorf("%s: %v", tag, err)
+		}
+	}
+	if list := blobs(w.home); len(list) != 1 {
+		t.Errorf("models %v, want the second alone", list)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// When the node goes from which a model is copied, it comes from elsewhere, and what
+// was copied is not fetched again.
+func TestSourceDies(t *testing.T) {
+	w := newWorld(t)
+	whole := weights(t, 2)
+	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	nodes, path := w.nodes("a", "b")
+	q := w.queen(append(h.env(), path, "RBEE_MODELS_BANDWIDTH=12MB"), "--node", "a", "--node", "b")
+	for _, node := range []core.NodeName{"localhost", "a", "b"} {
+		q.up(node)
+	}
+	if _, _, err := q.pulled(t.Context(), api.PullRequest{Model: repo, Node: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(len(whole))
+	var copied int64
+	for s, err := range q.client.Pull(t.Context(), api.PullRequest{Model: repo, Node: "localhost"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s == nil {
+			continue
+		}
+		if s.Stage == api.StageCopying && s.From == "a" && s.Done > size/8 && copied == 0 {
+			copied = s.Done
+			if err := os.Remove(blobs(nodes["a"].home)[0]); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range w.procs("rbee-hive") {
+				env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
+				if strings.Contains(string(env), "HOME="+nodes["a"].home+"\x00") {
+					signal(t, p, syscall.SIGKILL)
+				}
+			}
+		}
+		if s.Final() && (s.Stage != api.StageComplete || s.LocalPath == "") {
+			t.Errorf("last stage: %+v", s)
+		}
+	}
+	if got := h.bytes() - size; copied == 0 || got == 0 || got > size-copied {
+		t.Errorf("%d bytes had been copied, and then %d came from the hub, of %d", copied, got, size)
+	}
+	b, err := os.ReadFile(blobs(w.home)[0])
+	if err != nil || sha256.Sum256(b) != sha256.Sum256(whole) {
+		t.Errorf("what came: %d bytes, %v", len(b), err)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// Ctrl+C in a download leaves nothing but what has come, and the next one goes on there.
+func TestInterruptedInfer(t *testing.T) {
+	w := newWorld(t)
+	whole, err := os.ReadFile(bigModel(t, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	infer := func() *run {
+		return w.startEnv(h.env(), "rbee", "infer", "--raw", "--max-tokens", "1", "--ctx", "64", "--model", repo, "a b c")
+	}
+	halted, left := h.stopAt(int64(len(whole)) * 3 / 4)
+	first := infer()
+	<-halted
+	w.until("some of it is here", func() bool {
+		list, _ := filepath.Glob(filepath.Join(w.home, ".local", "share", "rbee", "models", "*.partial"))
+		return len(list) == 1
+	})
+	signal(t, command{first.cmd.Process}, syscall.SIGINT)
+	first.expect(130, "downloading hf:"+repo)
+	<-left
+	w.until("nothing runs", func() bool { return len(w.procs("")) == 0 })
+	h.goOn()
+	before := h.bytes()
+	infer().expect(0)
+	if got := h.bytes() - before; got == 0 || got > int64(len(whole))*3/4 {
+		t.Errorf("the second one fetched %d bytes of %d", got, len(whole))
+	}
 }

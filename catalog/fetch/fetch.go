@@ -18,6 +18,8 @@ type Plan struct {
 	Files    []File        // of a model in parts in the order of the parts
 	Note     string        // what was decided and why, for people; "" when nothing was
 	From     string        // host or node, for people
+	Needs    int64         // bytes of memory for the use that was asked for; 0: not known
+	HTTP     *http.Client  // what its sources are asked with; nil: the fetcher's
 }
 
 // A File is one file of a plan.

@@ -67,7 +67,7 @@ func (h *Hub) Client() *http.Client { return h.o.HTTP }
 
 // Resolve finds the files that a reference stands for, and looks into the first of
 // them, so that what cannot run in room is refused before it is fetched. Without a
-// tag it takes the first quantization of Order that is there and fits.
+// tag it takes the first quantization of core.Preferred that is there and fits.
 func (h *Hub) Resolve(ctx context.Context, ref core.Hub, room Room) (Plan, error) {
 	entries, err := h.tree(ctx, ref)
 	if err != nil {
@@ -122,7 +122,7 @@ func (h *Hub) look(ctx context.Context, ref core.Hub, v variant, room Room) (p P
 		return Plan{}, 0, err
 	}
 	ref.Tag = cmp.Or(v.tag, ref.Tag, v.name)
-	p = Plan{Ref: ref.Ref(), Revision: commitOf(ref.Revision), From: h.u.Host}
+	p = Plan{Ref: ref.Ref(), Revision: commitOf(ref.Revision), From: h.u.Host, HTTP: h.o.HTTP}
 	p.Files = h.files(ref, v)
 	header, commit, err := h.peek(ctx, ref, p.Files[0])
 	if err != nil {
@@ -135,6 +135,7 @@ func (h *Hub) look(ctx context.Context, ref core.Hub, v variant, room Room) (p P
 	if err := supported(p.Ref, header); err != nil {
 		return Plan{}, 0, err
 	}
+	p.Needs = Room{Context: room.Context, Slots: room.Slots}.needs(header, v.size)
 	if n := room.needs(header, v.size); room.Bytes > 0 && n > room.Bytes {
 		need = n
 	}

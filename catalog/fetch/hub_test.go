@@ -141,8 +141,7 @@ func TestResolveSaysWhatDidNotFit(t *testing.T) {
 
 // Of a model whose header says too little, a tenth more than its files is reckoned.
 func TestResolveByFileSize(t *testing.T) {
-	content := model("llama", 10*mega)
-	copy(content[bytes.Index(content, []byte("llama.block_count")):], "llama.block_other")
+	content := bytes.Replace(model("llama", 10*mega), []byte("llama.block_count"), []byte("llama.block_other"), 1)
 	h := newFakeHub(t, map[string][]byte{"m-Q4_0.gguf": content})
 	for room, kind := range map[int64]core.Kind{11 * mega: "", 11*mega - 1: core.InsufficientMemory} {
 		if _, err := h.client(t).Resolve(t.Context(), core.Hub{Repo: "org/repo"}, fetch.Room{Bytes: room}); kind == "" && err != nil || kind != "" && !errors.Is(err, kind) {

@@ -13,10 +13,6 @@ import (
 	"rbee/core"
 )
 
-// Order is which quantization is taken when nobody names one: the first that a
-// repository has and that fits.
-var Order = core.Order
-
 // A variant is one model of a repository: a file, or a set of parts.
 type variant struct {
 	tag   string  // the quantization; "" when the name does not say
@@ -164,13 +160,13 @@ func having(list []variant, tag string) (same []variant) {
 	return same
 }
 
-// untagged are the variants to try, the first first: those of Order that are there
-// whole, and once. The only model of a repository needs no quantization.
+// untagged are the variants to try, the first first: those of core.Preferred that are
+// there whole, and once. The only model of a repository needs no quantization.
 func untagged(ref core.Hub, list []variant) (out []variant, err error) {
 	if len(list) == 1 {
 		return list, nil
 	}
-	for _, tag := range Order {
+	for _, tag := range core.Preferred {
 		same := having(list, tag)
 		switch {
 		case len(same) > 1:
@@ -188,7 +184,7 @@ func untagged(ref core.Hub, list []variant) (out []variant, err error) {
 		return nil, err
 	}
 	return nil, &core.Fault{
-		Kind: core.ModelNotFound, What: fmt.Sprintf("%s has none of %s", ref.Ref(), strings.Join(Order, ", ")),
+		Kind: core.ModelNotFound, What: fmt.Sprintf("%s has none of %s", ref.Ref(), strings.Join(core.Preferred, ", ")),
 		Facts: []core.Fact{core.Text("available", tags(list))}, Try: "name one, as in " + example(ref, list[0]),
 	}
 }

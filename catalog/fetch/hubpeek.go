@@ -21,15 +21,9 @@ const (
 	peekStep  = 32 << 10
 )
 
-// Peek reads as much of a file's header as tells what memory the model needs, 1 MiB
-// at most. What it returns has no tensors: its Needs are without weights.
-func (h *Hub) Peek(ctx context.Context, ref core.Hub, f File) (*gguf.File, error) {
-	header, _, err := h.peek(ctx, ref, f)
-	return header, err
-}
-
-// peek is Peek; commit is the state of the repository that the hub says the file is
-// of, "" when it does not.
+// peek reads as much of a file's header as tells what memory the model needs, 1 MiB
+// at most. What it returns has no tensors: its Needs are without weights. commit is
+// the state of the repository that the hub says the file is of, "" when it does not.
 func (h *Hub) peek(ctx context.Context, ref core.Hub, f File) (header *gguf.File, commit string, err error) {
 	err = h.get(ctx, ref, f.Name, f.Source, func(resp *http.Response) (err error) {
 		commit = repoCommit(resp)
@@ -124,12 +118,12 @@ func note(v variant, candidates []variant, room Room, larger core.ModelRef, need
 	switch {
 	case need > 0:
 		return fmt.Sprintf("%s: %s needs %s of memory, %s are there", v.tag, larger, gigabytes(need), gigabytes(room.Bytes))
-	case v.tag == "" || len(candidates) == 1 && !slices.Contains(Order, v.tag):
+	case v.tag == "" || len(candidates) == 1 && !slices.Contains(core.Preferred, v.tag):
 		return "the only model of the repository"
 	case room.Bytes > 0:
-		return fmt.Sprintf("%s, the first of %s that is there and fits", v.tag, strings.Join(Order, ", "))
+		return fmt.Sprintf("%s, the first of %s that is there and fits", v.tag, strings.Join(core.Preferred, ", "))
 	}
-	return fmt.Sprintf("%s, the first of %s that is there", v.tag, strings.Join(Order, ", "))
+	return fmt.Sprintf("%s, the first of %s that is there", v.tag, strings.Join(core.Preferred, ", "))
 }
 
 func gigabytes(n int64) string { return fmt.Sprintf("%.1f GB", float64(n)/1e9) }

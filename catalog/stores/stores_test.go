@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -294,7 +295,7 @@ func TestInPlace(t *testing.T) {
 	manifested(t, filepath.Join(home, ".ollama", "models"), "registry.ollama.ai/library/tiny/latest", content)
 	modeltest.Write(t, filepath.Join(home, ".lmstudio", "models", "me", "tiny", "m.gguf"), content)
 	own := t.TempDir()
-	c, err := catalog.Open(t.Context(), catalog.Options{File: filepath.Join(own, "db", "models.db"), Models: filepath.Join(own, "models"), State: filepath.Join(own, "state")})
+	c, err := catalog.Open(t.Context(), catalog.Options{File: filepath.Join(own, "db", "models.db"), Models: filepath.Join(own, "models"), State: filepath.Join(own, "state"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // most is how long a call may take for which the queen has limits of her own, such
-// as one that starts a hive.
-const most = time.Hour
+// as one that starts a hive, or fetches a model first.
+const most = 24 * time.Hour
 
 // Task asks a queen for an answer and yields its events as they come. A stream
 // that is cut off yields api.ErrStreamCut. Breaking off leaves the task.

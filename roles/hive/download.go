@@ -99,7 +99,7 @@ func (h *hive) bring(ctx context.Context, p *pull.Pull, r api.DownloadRequest) (
 // present returns a model of the catalog: of a copy the very same.
 func (h *hive) present(ctx context.Context, r api.DownloadRequest) (catalog.Model, error) {
 	if hub, ok := r.ModelRef.Hub(); ok && r.Copy == nil {
-		return h.catalog.FindHub(ctx, hub, core.Order)
+		return h.catalog.FindHub(ctx, hub, core.Preferred)
 	}
 	m, err := h.catalog.Find(ctx, r.ModelRef)
 	if err == nil && r.Copy != nil && !slices.EqualFunc(m.Files, r.Copy.Files, func(f catalog.File, g api.ModelFile) bool { return f.SHA256 == g.SHA256 }) {

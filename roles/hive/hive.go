@@ -107,7 +107,7 @@ func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
 	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
 	h.names.File = d.Settings.Paths.Aliases
-	h.fetcher = &fetch.Fetcher{Dir: d.Settings.Paths.Models()}
+	h.fetcher = fetch.New(fetch.Options{Dir: d.Settings.Paths.Models(), Log: d.Log, Bandwidth: d.Settings.Models.Bandwidth})
 	h.pulls = pull.New[wish](h.life)
 	h.checkPins()
 	if d.Boot.Node != "" {

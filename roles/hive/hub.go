@@ -1,7 +1,6 @@
 package hive
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"os"
@@ -103,24 +102,6 @@ func (h *hive) plan(ctx context.Context, ref core.Hub, use api.Use, leaseID stri
 	return p, err
 }
 
-// foretell is the memory that a model of the hub takes, by its header; 0: it does not
-// say.
-func (h *hive) foretell(ctx context.Context, ref core.Hub, plan fetch.Plan, use api.Use) int64 {
-	hub, _, err := h.hub("")
-	if err != nil {
-		return 0
-	}
-	head, err := hub.Peek(ctx, ref, plan.Files[0])
-	if err != nil {
-		return 0
-	}
-	n, err := head.Needs(use.ContextLength, cmp.Or(use.Slots, defaultSlots))
-	if err != nil {
-		return 0
-	}
-	return sizeOf(plan) + n.KV + n.Compute
-}
-
 // roomFor is the memory that a model must fit into.
 func (h *hive) roomFor(use api.Use) fetch.Room {
 	total := machine.ReadMemory().Total
@@ -172,7 +153,7 @@ func (h *hive) offline(ctx context.Context, ref core.Hub) (catalog.Model, bool) 
 	for _, full := range ref.Ref().Choices() {
 		want, _ := full.Hub()
 		for _, found := range stores.HuggingFace(os.Getenv, ref.Repo) {
-			if !found.Answers(want, core.Order) {
+			if !found.Answers(want, core.Preferred) {
 				continue
 			}
 			a := found.Addition()
@@ -228,5 +209,5 @@ func (h *hive) resolved(ctx context.Context, ref core.ModelRef, use api.Use) (ap
 	if err != nil {
 		return api.Resolved{}, err
 	}
-	return api.Resolved{ModelRef: plan.Ref, Note: plan.Note, From: plan.From, SizeBytes: sizeOf(plan), NeedsBytes: h.foretell(ctx, hub, plan, use)}, nil
+	return api.Resolved{ModelRef: plan.Ref, Note: plan.Note, From: plan.From, SizeBytes: sizeOf(plan), NeedsBytes: plan.Needs}, nil
 }

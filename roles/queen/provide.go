@@ -231,23 +231,23 @@ func (q *queen) leave(ctx context.Context, l *link, id string) {
 }
 
 // told is how a pull is told in the stream of an answer: once what is decided and
-// begun, and then how far it is.
+// begun, and then how far it is, each second.
 func told(say narrator) func(api.PullStage) error {
-	var note, moving string
+	var before api.PullStage
 	var last time.Time
 	return func(s api.PullStage) error {
-		if s.Note != note && s.Note != "" {
-			note = s.Note
-			say.that(api.Note, note)
+		if s.Note != before.Note && s.Note != "" {
+			say.that(api.Note, s.Note)
 		}
-		if (s.Stage == api.StageDownloading || s.Stage == api.StageCopying) && s.Stage != moving && s.Total > 0 {
-			moving = s.Stage
+		moves := s.Stage == api.StageDownloading || s.Stage == api.StageCopying
+		if moves && s.Stage != before.Stage {
 			tellBegin(say, s)
 		}
-		if time.Since(last) >= time.Second && !s.Final() {
+		if !s.Final() && (s.Stage != before.Stage || time.Since(last) >= time.Second) {
 			last = time.Now()
 			say.comment("%s", s.Comment())
 		}
+		before = s
 		return nil
 	}
 }
