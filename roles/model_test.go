@@ -188,6 +188,7 @@ func TestInferDownloads(t *testing.T) {
 		{moved(tinySize/100*45+50, 12_345_678), " 30s"},
 		{moved(tinySize/100*46+50, 12_345_678), " 29s"},
 		{moved(tinySize/100*98+100, 12_345_678), " 1s"},
+		{&api.Comment{Text: "verifying 100% (668788000 of 668788000 bytes, 0 bytes/s)"}, "verify"},
 		{&api.Comment{Text: "loading 40%"}, "loading 40%"},
 		{&api.Token{Text: "Hello", Channel: api.TextChannel}, "Hello"},
 		{&api.End{StopReason: api.StopEOS}, ""},

@@ -142,13 +142,17 @@ func word(s api.PullStage) string {
 
 // doing is what a stage without figures does.
 func doing(s api.PullStage) string {
-	switch {
-	case s.Stage == api.StageWaiting && s.Node != "" && s.Total > 0:
-		return fmt.Sprintf("waiting for %s, %d%%", s.Node, percent(s))
-	case s.Stage == api.StageWaiting && s.Node != "":
-		return fmt.Sprintf("waiting for %s", s.Node)
+	text := s.Stage
+	if s.Stage != api.StageWaiting {
+		return text
 	}
-	return s.Stage
+	if s.Node != "" {
+		text += " for " + string(s.Node)
+	}
+	if s.Total > 0 {
+		text += fmt.Sprintf(", %d%%", percent(s))
+	}
+	return text
 }
 
 // whole says that a model is there.

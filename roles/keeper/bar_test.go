@@ -19,19 +19,20 @@ func TestLine(t *testing.T) {
 		columns int
 		want    string
 	}{
-		"wide":        {"tinyllama", down, 99, "tinyllama ██████████████████████░░░░░░░░░░░░░░░░░░░░░░░░░░  44%  301 MB of 669 MB   12 MB/s     30s"},
-		"middle":      {"tinyllama", down, 59, "tinyllama ████░░░░  44%  301 MB of 669 MB   12 MB/s     30s"},
-		"narrow":      {"tinyllama", down, 39, "tinyllama ███████░░░░░░░░░  44%     30s"},
-		"tiny":        {"tinyllama", down, 24, ""},
-		"long name":   {"TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M on box", down, 39, "TinyL…K_M on box ████░░░░░  44%     30s"},
-		"verifying":   {"tinyllama", api.PullStage{Stage: api.StageVerifying, Done: 301_000_000, Total: 669_000_000}, 39, ""},
-		"resolving":   {"tinyllama", api.PullStage{Stage: api.StageResolving}, 39, "tinyllama  resolving"},
-		"waiting":     {"tinyllama on box", api.PullStage{Stage: api.StageWaiting, Node: "mac", Done: 1, Total: 2}, 39, "tinyllama on box  waiting for mac, 50%"},
-		"slow":        {"tinyllama", api.PullStage{Stage: api.StageCopying, Done: 1e9, Total: 1e12, BytesPerSecond: 1e7, ETAMS: 1e8}, 59, ""},
-		"hours":       {"tinyllama", api.PullStage{Stage: api.StageCopying, Done: 1e9, Total: 1e12, BytesPerSecond: 1e5, ETAMS: 1e10}, 39, ""},
-		"complete":    {"tinyllama", api.PullStage{Stage: api.StageComplete, Total: 669_000_000}, 39, "tinyllama  ✓ complete, 669 MB"},
-		"failed":      {"tinyllama", api.PullStage{Stage: api.StageFailed, Error: "model tinyllama is nowhere to be found"}, 39, "tinyllama  ✗ model tinyllama is nowher…"},
-		"wide glyphs": {"模型模型模型模型模型", down, 39, ""},
+		"wide":              {"tinyllama", down, 99, "tinyllama ██████████████████████░░░░░░░░░░░░░░░░░░░░░░░░░░  44%  301 MB of 669 MB   12 MB/s     30s"},
+		"middle":            {"tinyllama", down, 59, "tinyllama ████░░░░  44%  301 MB of 669 MB   12 MB/s     30s"},
+		"narrow":            {"tinyllama", down, 39, "tinyllama ███████░░░░░░░░░  44%     30s"},
+		"tiny":              {"tinyllama", down, 24, ""},
+		"long name":         {"TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M on box", down, 39, "TinyL…K_M on box ████░░░░░  44%     30s"},
+		"verifying":         {"tinyllama", api.PullStage{Stage: api.StageVerifying, Done: 301_000_000, Total: 669_000_000}, 39, ""},
+		"resolving":         {"tinyllama", api.PullStage{Stage: api.StageResolving}, 39, "tinyllama  resolving"},
+		"waiting":           {"tinyllama on box", api.PullStage{Stage: api.StageWaiting, Node: "mac", Done: 1, Total: 2}, 39, "tinyllama on box  waiting for mac, 50%"},
+		"slow":              {"tinyllama", api.PullStage{Stage: api.StageCopying, Done: 1e9, Total: 1e12, BytesPerSecond: 1e7, ETAMS: 1e8}, 59, ""},
+		"hours":             {"tinyllama", api.PullStage{Stage: api.StageCopying, Done: 1e9, Total: 1e12, BytesPerSecond: 1e5, ETAMS: 1e10}, 39, ""},
+		"waiting, why ever": {"tinyllama", api.PullStage{Stage: api.StageWaiting, Done: 1, Total: 2}, 39, "tinyllama  waiting, 50%"},
+		"complete":          {"tinyllama", api.PullStage{Stage: api.StageComplete, Total: 669_000_000}, 39, "tinyllama  ✓ complete, 669 MB"},
+		"failed":            {"tinyllama", api.PullStage{Stage: api.StageFailed, Error: "model tinyllama is nowhere to be found"}, 39, "tinyllama  ✗ model tinyllama is nowher…"},
+		"wide glyphs":       {"模型模型模型模型模型", down, 39, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
