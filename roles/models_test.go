@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	repo = "org/tiny-GGUF"
-	tiny = int64(626_464) // bytes of its Q4_K_M
+	repo      = "org/tiny-GGUF"
+	tinyBytes = int64(626_464) // bytes of its Q4_K_M
 )
 
 // tinyHub has one model in two quantizations.
@@ -41,7 +41,7 @@ func TestInferHub(t *testing.T) {
 	}
 	first := infer(h.env())
 	first.expect(0, "Q4_K_M, the first of", "downloading hf:"+repo+":Q4_K_M (0.6 MB) from 127.0.0.1", "nothing left")
-	if got, want := h.bytes(), tiny; got != want {
+	if got, want := h.bytes(), tinyBytes; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	second := infer([]string{"HF_ENDPOINT=http://127.0.0.1:1"}) // where nobody is
@@ -99,7 +99,7 @@ func TestOneDownloadForPool(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got, want := h.bytes(), tiny; got != want {
+	if got, want := h.bytes(), tinyBytes; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	for name, home := range map[string]string{"here": w.home, "a": nodes["a"].home, "b": nodes["b"].home} {
@@ -364,7 +364,7 @@ func TestCancelDownload(t *testing.T) {
 	first, end, far := q.begun(api.TaskRequest{Model: repo})
 	_, other, _ := q.begun(api.TaskRequest{Model: repo})
 	<-halted
-	if s := <-far; s.Stage != api.StageDownloading || s.Total != tiny {
+	if s := <-far; s.Stage != api.StageDownloading || s.Total != tinyBytes {
 		t.Errorf("a comment says %+v", s)
 	}
 	if err := q.client.CancelTask(t.Context(), first); err != nil {
@@ -377,7 +377,7 @@ func TestCancelDownload(t *testing.T) {
 	if e, ok := (<-other).(*api.End); !ok || e.StopReason == api.StopCancelled {
 		t.Errorf("the other one ended with %+v", e)
 	}
-	if got, want := h.bytes(), tiny; got != want {
+	if got, want := h.bytes(), tinyBytes; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	halted, left := h.stopAt(100_000)
@@ -416,7 +416,7 @@ func TestEviction(t *testing.T) {
 		return err
 	}
 	have := func() string {
-		m, err := q.client.PoolModels(t.Context())
+		m, err := q.client.PoolModels(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}

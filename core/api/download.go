@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"rbee/core"
 )
@@ -141,9 +142,9 @@ func ParseComment(text string) (s PullStage, ok bool) {
 	if _, err := fmt.Sscanf(text, comment, &s.Stage, &percent, &s.Done, &s.Total, &s.BytesPerSecond); err != nil {
 		return PullStage{}, false
 	}
-	ok = (s.Stage == StageDownloading || s.Stage == StageCopying) && s.Done >= 0 && s.Done <= s.Total && s.BytesPerSecond >= 0
+	ok = slices.Contains([]string{StageWaiting, StageDownloading, StageCopying, StageVerifying}, s.Stage) && s.Done >= 0 && s.Done <= s.Total && s.BytesPerSecond >= 0
 	if ok && s.BytesPerSecond > 0 {
-		s.ETAMS = int64(float64(s.Total-s.Done) / float64(s.BytesPerSecond) * 1000)
+		s.ETAMS = int64(min(float64(s.Total-s.Done)/float64(s.BytesPerSecond)*1000, 1e15))
 	}
 	return s, ok
 }

@@ -40,6 +40,7 @@ func TestStageComment(t *testing.T) {
 	}{
 		"moves":    {api.PullStage{Stage: api.StageDownloading, Done: 300, Total: 1000, BytesPerSecond: 100, ETAMS: 7000}, "downloading 30% (300 of 1000 bytes, 100 bytes/s)"},
 		"stands":   {api.PullStage{Stage: api.StageCopying, Done: 0, Total: 9}, "copying 0% (0 of 9 bytes, 0 bytes/s)"},
+		"verifies": {api.PullStage{Stage: api.StageVerifying, Done: 9, Total: 9}, "verifying 100% (9 of 9 bytes, 0 bytes/s)"},
 		"no bytes": {api.PullStage{Stage: api.StageResolving}, "resolving"},
 	}
 	for name, tt := range tests {

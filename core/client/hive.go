@@ -93,6 +93,16 @@ func (c *Client) lines(ctx context.Context, method, path string, header http.Hea
 	return fmt.Errorf("client: %w", because(ctx, in.Err()))
 }
 
+// HiveFound is Found for a hive's machine.
+func (c *Client) HiveFound(ctx context.Context, from string) (f api.Found, err error) {
+	return f, c.callIn(ctx, 3*c.o.Limit, http.MethodGet, "/v1/models/found?from="+url.QueryEscape(from), nil, &f)
+}
+
+// HiveImportFrom is HiveImport of a model that was found with another program.
+func (c *Client) HiveImportFrom(ctx context.Context, path, from string) (m api.Model, err error) {
+	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path, From: from}, &m)
+}
+
 // HiveImport puts a file of the hive's machine into its catalog, in place.
 func (c *Client) HiveImport(ctx context.Context, path string) (m api.Model, err error) {
 	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path}, &m)

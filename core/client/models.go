@@ -53,7 +53,7 @@ func (c *Client) Sources(ctx context.Context, model core.ModelRef, node core.Nod
 // Show asks a queen for a model: one entry for each node that has it, or for the node
 // alone if one is given. When none has it the error is core.ModelNotFound.
 func (c *Client) Show(ctx context.Context, model core.ModelRef, node core.NodeName) (m api.Models, err error) {
-	return m, c.call(ctx, http.MethodGet, ofNode("/v2/models/"+url.PathEscape(string(model)), node), nil, &m)
+	return m, c.callIn(ctx, most, http.MethodGet, ofNode("/v2/models/"+url.PathEscape(string(model)), node), nil, &m)
 }
 
 // HiveModel asks a hive for one model.
@@ -64,7 +64,7 @@ func (c *Client) HiveModel(ctx context.Context, ref core.ModelRef) (m api.Model,
 // RemoveModel has a queen remove a model from every node that has it, or from the
 // given one. A node whose worker uses it keeps it, and is among the errors of the answer.
 func (c *Client) RemoveModel(ctx context.Context, model core.ModelRef, node core.NodeName) (r api.Removed, err error) {
-	return r, c.callIn(ctx, 3*c.o.Limit, http.MethodDelete, ofNode("/v2/models/"+url.PathEscape(string(model)), node), nil, &r)
+	return r, c.callIn(ctx, most, http.MethodDelete, ofNode("/v2/models/"+url.PathEscape(string(model)), node), nil, &r)
 }
 
 // HiveRemoveModel has a hive remove a model. One that is not there is no error.
@@ -85,7 +85,7 @@ func (c *Client) HiveVerify(ctx context.Context, r api.VerifyRequest) iter.Seq2[
 
 // Collect has a queen's hives remove what no model needs.
 func (c *Client) Collect(ctx context.Context, r api.CollectRequest) (l api.Collection, err error) {
-	return l, c.callIn(ctx, 6*c.o.Limit, http.MethodPost, "/v2/models/gc", r, &l)
+	return l, c.callIn(ctx, most, http.MethodPost, "/v2/models/gc", r, &l)
 }
 
 // HiveCollect is Collect for one hive.

@@ -30,6 +30,13 @@ type Settings struct {
 	Nodes     map[string]Node
 	Models    Models
 	Hub       Hub
+	Terminal  Terminal
+}
+
+// Terminal is what a terminal may be sent.
+type Terminal struct {
+	Colours bool // no NO_COLOR
+	Cursor  bool // the lines before may be written over
 }
 
 // Paths are where rbee keeps things. RBEE_HOME moves all of them together.
@@ -80,7 +87,11 @@ func Load(environ []string) (Settings, error) {
 		}
 		return ""
 	}
-	s := Settings{Paths: paths(env), Limits: DefaultLimits(), NVML: env("RBEE_NVML")}
+	term := env("TERM")
+	s := Settings{
+		Paths: paths(env), Limits: DefaultLimits(), NVML: env("RBEE_NVML"),
+		Terminal: Terminal{Colours: env("NO_COLOR") == "" && term != "dumb", Cursor: term != "" && term != "dumb"},
+	}
 	if err := s.readFile(env); err != nil {
 		return Settings{}, err
 	}

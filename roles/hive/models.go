@@ -185,7 +185,11 @@ func (h *hive) importModel(c echo.Context) error {
 	if err := serve.Body(c, &r); err != nil {
 		return err
 	}
-	m, err := h.importFile(c.Request().Context(), r.Path)
+	ctx, importing := c.Request().Context(), h.importFile
+	if r.From != "" {
+		importing = func(ctx context.Context, path string) (catalog.Model, error) { return h.importFound(ctx, path, r.From) }
+	}
+	m, err := importing(ctx, r.Path)
 	if err != nil {
 		return err
 	}

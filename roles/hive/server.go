@@ -28,6 +28,7 @@ func (h *hive) routes() *echo.Echo {
 	e.GET("/v1/models", h.listModels)
 	e.GET("/v1/models/:ref/needs", h.modelNeeds)
 	e.DELETE("/v1/models/:ref", h.removeModel)
+	e.GET("/v1/models/found", h.foundModels)
 	e.POST("/v1/models/import", h.importModel)
 	e.POST("/v1/models/download", h.postDownload)
 	e.GET("/v1/models/download/progress", h.downloadProgress)

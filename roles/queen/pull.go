@@ -1,6 +1,7 @@
 package queen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,21 +98,31 @@ func (q *queen) owners(c echo.Context) ([]*link, core.ModelRef, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	links, err := q.nodes(core.NodeName(c.QueryParam("node")))
+	links, err := q.nodes(c, core.NodeName(c.QueryParam("node")))
 	return links, ref, err
 }
 
-// nodes are all that are up, or the one that is named.
-func (q *queen) nodes(only core.NodeName) ([]*link, error) {
+// nodes are all that are up, or the one that is named, whose hive is started if it has
+// to be. The queen of one command has none before that: hers is this machine's.
+func (q *queen) nodes(c echo.Context, only core.NodeName) ([]*link, error) {
 	all := q.fleet.up()
-	if only == "" {
+	if only == "" && (len(all) > 0 || q.d.Mode == core.Persistent) {
 		return all, nil
 	}
-	i := slices.IndexFunc(all, func(l *link) bool { return l.node == only })
-	if i < 0 {
-		return nil, &core.Fault{Kind: core.NodeNotFound, What: fmt.Sprintf("no hive is up on node %.80s", only), Try: "rbee status"}
+	only = cmp.Or(only, core.Localhost)
+	if i := slices.IndexFunc(all, func(l *link) bool { return l.node == only }); i >= 0 {
+		return all[i : i+1], nil
 	}
-	return all[i : i+1], nil
+	ctx, done, err := q.tasks.call(c.Request().Context())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l, err := q.fleet.Ensure(ctx, only, func(api.Event) {})
+	if err != nil {
+		return nil, fail(c, err)
+	}
+	return []*link{l}, nil
 }
 
 func nowhere(ref core.ModelRef) error {
@@ -153,7 +164,7 @@ func (q *queen) collectModels(c echo.Context) error {
 	if _, err := serve.OptionalBody(c, &r); err != nil {
 		return err
 	}
-	links, err := q.nodes(r.Node)
+	links, err := q.nodes(c, r.Node)
 	if err != nil {
 		return err
 	}
@@ -177,7 +188,7 @@ func (q *queen) verifyModels(c echo.Context) error {
 	if _, err := serve.OptionalBody(c, &r); err != nil {
 		return err
 	}
-	links, err := q.nodes(r.Node)
+	links, err := q.nodes(c, r.Node)
 	if err != nil {
 		return err
 	}

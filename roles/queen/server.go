@@ -45,6 +45,7 @@ func (q *queen) routes() *echo.Echo {
 	e.POST("/v1/restart", q.restart)
 	e.DELETE("/v2/workers/:id", q.deleteWorker)
 	e.GET("/v2/models", q.listModels)
+	e.GET("/v2/models/found", q.foundModels)
 	e.POST("/v2/models/import", q.importModel)
 	e.POST("/v2/models/pull", q.pull)
 	e.GET("/v2/models/sources", q.sources)
@@ -377,20 +378,4 @@ func (q *queen) models(ctx context.Context) []api.Model {
 		}
 		return list.Models
 	})
-}
-
-func (q *queen) listModels(c echo.Context) error {
-	return c.JSON(http.StatusOK, api.Models{Models: q.models(c.Request().Context())})
-}
-
-func (q *queen) importModel(c echo.Context) error {
-	var r api.ImportRequest
-	if err := serve.Body(c, &r); err != nil {
-		return err
-	}
-	m, err := q.allow(r.Path)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, m)
 }
