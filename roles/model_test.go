@@ -273,7 +273,7 @@ func TestModelCommands(t *testing.T) {
 				"box   hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M  668 MB  Q4_K_M  never",
 			},
 		},
-		"list of a node": {args: []string{"list", "--node", "mac"}, route: "GET /v2/models", answer: api.Models{}, query: "node=mac", err: []string{"no models are there"}},
+		"list of a node": {args: []string{"list", "--node", "mac"}, route: "GET /v2/models", answer: api.Models{}, query: "node=mac", out: []string{"NODE  MODEL  SIZE  QUANT  USED"}, err: []string{"no other models are there"}},
 		"show": {
 			args: []string{"show", "tinyllama", "--node", "mac"}, route: "GET /v2/models/{ref}", answer: details, query: "node=mac",
 			out: []string{
