@@ -96,11 +96,15 @@ func TestDamagedPartial(t *testing.T) {
 			partial := filepath.Join(o.Dir, sumOf(data)+".partial")
 			damage(t, partial)
 			hub.Mend()
+			before := hub.Served(name)
 			results, err := fetch.New(o).Fetch(t.Context(), planOf(hub, data), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			same(t, o.Dir, results, data)
+			if sent := hub.Served(name) - before; what != "garbled" && sent != 4*mega {
+				t.Errorf("%d bytes were sent, want the file once", sent)
+			}
 		})
 	}
 }
