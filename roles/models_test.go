@@ -22,30 +22,29 @@ import (
 	"rbee/core/client"
 )
 
-const repo = "org/tiny-GGUF"
+const (
+	repo = "org/tiny-GGUF"
+	tiny = int64(626_464) // bytes of its Q4_K_M
+)
 
 // tinyHub has one model in two quantizations.
 func tinyHub(t testing.TB) *hub {
-	return newHub(t, map[string][]byte{
-		repo + "/tiny.Q4_K_M.gguf": model(t, "llama-256-q4_k_m.gguf"),
-		repo + "/tiny.Q8_0.gguf":   model(t, "llama-256-q8_0.gguf"),
-	})
+	return newHub(t, repo, map[string][]byte{"tiny.Q4_K_M.gguf": model(t, "llama-256-q4_k_m.gguf"), "tiny.Q8_0.gguf": model(t, "llama-256-q8_0.gguf")})
 }
 
 // A model of a hub is fetched once, said, and is there for the next answer.
 func TestInferHub(t *testing.T) {
 	w := newWorld(t)
 	h := tinyHub(t)
-	infer := func() *run {
-		return w.startEnv(h.env(), "rbee", "infer", "--raw", "--temperature", "0", "--max-tokens", "5", "--model", repo, "a bee")
+	infer := func(env []string) *run {
+		return w.startEnv(env, "rbee", "infer", "--raw", "--temperature", "0", "--max-tokens", "5", "--model", repo, "a bee")
 	}
-	first := infer()
+	first := infer(h.env())
 	first.expect(0, "Q4_K_M, the first of", "downloading hf:"+repo+":Q4_K_M (0.6 MB) from 127.0.0.1", "nothing left")
-	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+	if got, want := h.bytes(), tiny; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
-	h.Close() // no network from here on
-	second := infer()
+	second := infer([]string{"HF_ENDPOINT=http://127.0.0.1:1"}) // where nobody is
 	second.expect(0)
 	if second.stdout() != first.stdout() || first.stdout() == "" || strings.Contains(second.stderr(), "downloading") {
 		t.Errorf("again: %q, before: %q; %s", second.stdout(), first.stdout(), second.stderr())
@@ -100,7 +99,7 @@ func TestOneDownloadForPool(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+	if got, want := h.bytes(), tiny; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	for name, home := range map[string]string{"here": w.home, "a": nodes["a"].home, "b": nodes["b"].home} {
@@ -113,7 +112,7 @@ func TestOneDownloadForPool(t *testing.T) {
 	if n := strings.Count(q.stderr(), `msg="model fetched"`); n != 3 {
 		t.Errorf("%d models fetched, want one for each node", n)
 	}
-	if n := strings.Count(q.stderr(), fmt.Sprintf("from=127.0.0.1:%s", h.URL[strings.LastIndex(h.URL, ":")+1:])); n != 1 {
+	if n := strings.Count(q.stderr(), "from="+strings.TrimPrefix(h.URL, "http://")); n != 1 {
 		t.Errorf("%d times from the hub", n)
 	}
 }
@@ -200,7 +199,7 @@ func TestPull(t *testing.T) {
 		t.Errorf("again: %+v, %v, %d bytes more", last, err, h.bytes()-before)
 	}
 	m, err := q.client.Show(t.Context(), "mine", "")
-	if err != nil || len(m.Models) != 1 || m.Models[0].Ref != full || !m.Models[0].Pinned || m.Models[0].Revision != commit || len(m.Models[0].Files) != 1 || m.Models[0].Source != "hub" {
+	if err != nil || len(m.Models) != 1 || m.Models[0].Ref != full || !m.Models[0].Pinned || m.Models[0].Revision != h.Commit(repo) || len(m.Models[0].Files) != 1 || m.Models[0].Source != "hub" {
 		t.Errorf("show: %+v, %v", m, err)
 	}
 	q.text(fields{"model": "mine", "raw": true})
@@ -284,21 +283,26 @@ func TestVerifyDamaged(t *testing.T) {
 func TestHubRefuses(t *testing.T) {
 	w := newWorld(t)
 	h := tinyHub(t)
-	h.token = "hf_sesame"
+	const token = "hf_sesame"
 	n := w.node()
 	closed := w.queen(append(h.env(), n.path))
 	closed.up("localhost")
-	for model, want := range map[core.ModelRef]core.Kind{
-		"org/other": core.ModelNotFound, repo + ":Q5_K_M": core.ModelNotFound, repo: core.ModelGated, "a name": core.Invalid, "nobody-knows": core.ModelNotFound,
-	} {
+	refused := func(model core.ModelRef, want core.Kind) {
+		t.Helper()
 		if _, _, err := closed.pulled(t.Context(), api.PullRequest{Model: model}); !errors.Is(err, want) || core.FaultOf(err).Try == "" {
 			t.Errorf("%s: %v, want %s and what to do", model, err, want)
 		}
 	}
+	refused("org/other", core.ModelNotFound)
+	refused(repo+":Q5_K_M", core.ModelNotFound)
+	refused("a name", core.Invalid)
+	refused("nobody-knows", core.ModelNotFound)
+	h.Want(token)
+	refused(repo, core.ModelGated)
 	signal(t, command{closed.cmd.Process}, syscall.SIGTERM)
 	closed.expect(143)
 
-	q := w.queen(append(h.env(), n.path, "HF_TOKEN="+h.token))
+	q := w.queen(append(h.env(), n.path, "HF_TOKEN="+token))
 	q.text(fields{"model": repo, "raw": true, "node": "node"})
 	if len(blobs(n.home)) != 1 || len(blobs(w.home)) != 0 {
 		t.Errorf("blobs on the node %v, here %v", blobs(n.home), blobs(w.home))
@@ -306,14 +310,17 @@ func TestHubRefuses(t *testing.T) {
 	for _, p := range w.procs("") {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
 		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
-		if strings.Contains(string(args), h.token) || strings.Contains(string(env), "HOME="+n.home) && strings.Contains(string(env), h.token) {
+		if strings.Contains(string(args), token) || strings.Contains(string(env), "HOME="+n.home) && strings.Contains(string(env), token) {
 			t.Errorf("pid %d shows the token: %q", p.PID, args)
 		}
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
-	if strings.Contains(q.stderr(), h.token) {
+	if strings.Contains(q.stderr(), token) {
 		t.Error("the log has the token")
+	}
+	if len(h.Leaks()) > 0 {
+		t.Errorf("the token went elsewhere: %v", h.Leaks())
 	}
 }
 
@@ -357,7 +364,7 @@ func TestCancelDownload(t *testing.T) {
 	first, end, far := q.begun(api.TaskRequest{Model: repo})
 	_, other, _ := q.begun(api.TaskRequest{Model: repo})
 	<-halted
-	if s := <-far; s.Stage != api.StageDownloading || s.Total != int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])) {
+	if s := <-far; s.Stage != api.StageDownloading || s.Total != tiny {
 		t.Errorf("a comment says %+v", s)
 	}
 	if err := q.client.CancelTask(t.Context(), first); err != nil {
@@ -370,7 +377,7 @@ func TestCancelDownload(t *testing.T) {
 	if e, ok := (<-other).(*api.End); !ok || e.StopReason == api.StopCancelled {
 		t.Errorf("the other one ended with %+v", e)
 	}
-	if got, want := h.bytes(), int64(len(h.files[repo+"/tiny.Q4_K_M.gguf"])); got != want {
+	if got, want := h.bytes(), tiny; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	halted, left := h.stopAt(100_000)
@@ -399,11 +406,9 @@ func TestCancelDownload(t *testing.T) {
 func TestEviction(t *testing.T) {
 	w := newWorld(t)
 	other, third := "org/other-GGUF", "org/third-GGUF"
-	h := newHub(t, map[string][]byte{
-		repo + "/tiny.Q4_K_M.gguf": model(t, "llama-256-q4_k_m.gguf"), // 626,464 bytes
-		other + "/o.Q4_K_M.gguf":   model(t, "mistral.gguf"),          // 869,376
-		third + "/t.Q4_K_M.gguf":   model(t, "qwen3.gguf"),            // 813,152
-	})
+	h := tinyHub(t)
+	h.Add(other, "o.Q4_K_M.gguf", model(t, "mistral.gguf")) // 869,376 bytes
+	h.Add(third, "t.Q4_K_M.gguf", model(t, "qwen3.gguf"))   // 813,152
 	q := w.queen(append(h.env(), "RBEE_MODELS_MAX=1700kB"))
 	q.up("localhost")
 	pull := func(model string, pin bool) error {
@@ -466,7 +471,7 @@ func weights(t testing.TB, layers int) []byte {
 func TestHiveKilledInDownload(t *testing.T) {
 	w := newWorld(t)
 	whole := weights(t, 12)
-	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	h := newHub(t, repo, map[string][]byte{"big.Q4_K_M.gguf": whole})
 	const kills = 30
 	size := int64(len(whole))
 	random := rand.New(rand.NewPCG(6, uint64(os.Getpid())))
@@ -542,11 +547,9 @@ func TestDiskFull(t *testing.T) {
 		t.Skipf("no disk of its own for this test: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	h := newHub(t, map[string][]byte{
-		repo + "/tiny.Q4_K_M.gguf":     model(t, "llama-256-q4_k_m.gguf"), // 626,464 bytes
-		repo + "/tiny.Q5_K_M.gguf":     model(t, "llama-256-q5_k_m.gguf"), // 722,720
-		"org/large-GGUF/l.Q4_K_M.gguf": model(t, "llama-256-f16.gguf"),    // 1,984,672
-	})
+	h := tinyHub(t)
+	h.Add(repo, "tiny.Q5_K_M.gguf", model(t, "llama-256-q5_k_m.gguf"))       // 722,720 bytes
+	h.Add("org/large-GGUF", "l.Q4_K_M.gguf", model(t, "llama-256-f16.gguf")) // 1,984,672
 	q := w.queen(h.env())
 	q.up("localhost")
 	_, _, err := q.pulled(t.Context(), api.PullRequest{Model: "org/large-GGUF"})
@@ -571,7 +574,7 @@ func TestDiskFull(t *testing.T) {
 func TestSourceDies(t *testing.T) {
 	w := newWorld(t)
 	whole := weights(t, 2)
-	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	h := newHub(t, repo, map[string][]byte{"big.Q4_K_M.gguf": whole})
 	nodes, path := w.nodes("a", "b")
 	q := w.queen(append(h.env(), path, "RBEE_MODELS_BANDWIDTH=12MB"), "--node", "a", "--node", "b")
 	for _, node := range []core.NodeName{"localhost", "a", "b"} {
@@ -623,7 +626,7 @@ func TestInterruptedInfer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHub(t, map[string][]byte{repo + "/big.Q4_K_M.gguf": whole})
+	h := newHub(t, repo, map[string][]byte{"big.Q4_K_M.gguf": whole})
 	infer := func() *run {
 		return w.startEnv(h.env(), "rbee", "infer", "--raw", "--max-tokens", "1", "--ctx", "64", "--model", repo, "a b c")
 	}
@@ -644,4 +647,33 @@ func TestInterruptedInfer(t *testing.T) {
 	if got := h.bytes() - before; got == 0 || got > int64(len(whole))*3/4 {
 		t.Errorf("the second one fetched %d bytes of %d", got, len(whole))
 	}
+}
+
+// A task whose hive is killed while it downloads gets its answer from the next hive,
+// which goes on where the download was.
+func TestHiveKilledUnderTask(t *testing.T) {
+	w := newWorld(t)
+	whole, err := os.ReadFile(bigModel(t, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHub(t, repo, map[string][]byte{"big.Q4_K_M.gguf": whole})
+	q := w.queen(h.env())
+	q.up("localhost")
+	halted, left := h.stopAt(int64(len(whole)) * 3 / 4)
+	one := 1
+	_, end, _ := q.begun(api.TaskRequest{Model: repo, MaxTokens: &one, ContextLength: 64})
+	<-halted
+	signal(t, w.proc("rbee-hive"), syscall.SIGKILL)
+	<-left
+	before := h.bytes()
+	h.goOn()
+	if e, ok := (<-end).(*api.End); !ok || e.TokensOut != 1 {
+		t.Errorf("the task ended with %+v", e)
+	}
+	if got := h.bytes() - before; got == 0 || got > int64(len(whole))*3/4 {
+		t.Errorf("the second hive fetched %d bytes of %d", got, len(whole))
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
 }

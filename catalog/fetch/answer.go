@@ -57,7 +57,9 @@ func (d *pull) read(resp *http.Response, hub string, asked bool) (*answer, error
 	if linked >= 0 && a.size >= 0 && linked != a.size {
 		return nil, fmt.Errorf("the file has %d bytes, but the hub says %d", a.size, linked)
 	}
-	a.size = max(a.size, linked)
+	if a.size = max(a.size, linked); a.size > maxSize {
+		return nil, fmt.Errorf("the file is said to have %d bytes", a.size)
+	}
 	if a.end < 0 {
 		a.end = a.size
 	}

@@ -27,17 +27,19 @@ func TestFaults(t *testing.T) {
 		uses       int
 		wanted     string // token
 		again      int64
+		stall      time.Duration
 		kind       core.Kind
 		says       string
 	}{
 		"drop":                                      {store: hubtest.Nth(1, hubtest.Cut(mega/2+3)), again: mega},
 		"drop of every range, twice":                {store: hubtest.Between(1, 12, hubtest.Cut(100_001)), again: 12 * 1024},
 		"drop before the first byte":                {store: some(hubtest.Answer(200, "", "Content-Length", "5"))},
-		"always dropped, with progress":             {store: all(hubtest.Cut(200_000)), again: 6 * mega},
+		"always dropped, with progress":             {store: all(hubtest.Cut(100_000)), again: 6 * mega},
 		"drop at the hub":                           {hub: hubtest.Between(2, 5, hubtest.Answer(502, "bad gateway"))},
 		"always dropped, no progress":               {store: all(hubtest.Cut(0)), kind: core.DownloadFailed, says: "the last of 6 tries"},
-		"stall":                                     {store: hubtest.Nth(2, hubtest.Stall(mega/3)), again: mega},
-		"always silent":                             {store: all(hubtest.Stall(0)), kind: core.DownloadTimeout, says: "no byte in time"},
+		"ends early, in chunks":                     {store: hubtest.Nth(2, hubtest.Unlimited(-1000))},
+		"stall":                                     {store: hubtest.Nth(2, hubtest.Stall(mega/3)), stall: time.Second, again: 4 * mega},
+		"always silent":                             {stall: time.Second / 4, store: all(hubtest.Stall(0)), kind: core.DownloadTimeout, says: "no byte in time"},
 		"500 a few times":                           {store: hubtest.Between(1, 5, hubtest.Answer(500, "oops"))},
 		"500 for ever":                              {store: all(hubtest.Answer(503, "oops")), kind: core.DownloadFailed, says: "503 Service Unavailable, in the last of 6 tries"},
 		"429 with a time":                           {hub: hubtest.Between(1, 2, hubtest.Answer(429, "slow down", "Retry-After", "0"))},
@@ -92,7 +94,7 @@ func TestFaults(t *testing.T) {
 				}
 			}
 			o := quick(t, hub)
-			o.Stall = 500 * time.Millisecond
+			o.Stall = tt.stall
 			plan := planOf(hub, data)
 			if tt.blind {
 				plan = blind(hub)

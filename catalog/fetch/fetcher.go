@@ -41,6 +41,8 @@ const (
 	bufferSize = 256 << 10 // bytes of one read
 	minRange   = 8 * mebi
 	maxRange   = 64 * mebi
+	maxPieces  = 1 << 16 // of one file, whatever its size is said to be
+	maxSize    = 1 << 50 // bytes of one file
 )
 
 func (o Options) withDefaults() Options {

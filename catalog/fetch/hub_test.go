@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"rbee/catalog/fetch"
@@ -259,10 +260,14 @@ func TestRefusals(t *testing.T) {
 // What breaks off is asked for again.
 func TestResolveTriesAgain(t *testing.T) {
 	h := newFakeHub(t, map[string][]byte{"m-Q4_0.gguf": model("llama", mega)})
+	var mu sync.Mutex // guards asked
 	asked := map[string]int{}
 	h.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
 		asked[r.URL.Path]++
-		switch asked[r.URL.Path] {
+		n := asked[r.URL.Path]
+		mu.Unlock()
+		switch n {
 		case 1:
 			w.WriteHeader(http.StatusBadGateway)
 		case 2:

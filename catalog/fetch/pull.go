@@ -202,7 +202,8 @@ func (d *pull) prepare() {
 
 // pieceSize is how long ranges are: short enough for the hash to keep near the end.
 func (d *pull) pieceSize() int64 {
-	return cmp.Or(d.f.o.RangeSize, min(max(d.st.Size/64, minRange), maxRange))
+	size := cmp.Or(d.f.o.RangeSize, min(max(d.st.Size/64, minRange), maxRange))
+	return max(size, d.st.Size/maxPieces)
 }
 
 // begun waits for the first answer, or the end.
@@ -234,10 +235,19 @@ func (d *pull) work(ctx context.Context) error {
 			return nil
 		}
 		if err := d.piece(ctx, p, buf); err != nil {
+			d.mu.Lock()
+			d.count(p)
+			d.mu.Unlock()
 			return err
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// count puts into the state what has come of a piece; d.mu is held.
+func (d *pull) count(p *piece) {
+	d.st.Done = d.st.Done.with(span{p.noted, p.at})
+	p.noted = p.at
 }
 
 // piece fetches one, trying again from where it broke off.
@@ -297,8 +307,7 @@ func (d *pull) wrote(p *piece, n int) error {
 		return nil
 	}
 	d.checked += p.at - p.noted
-	d.st.Done = d.st.Done.with(span{p.noted, p.at})
-	p.noted = p.at
+	d.count(p)
 	for _, c := range []chan struct{}{d.moved, d.grown} {
 		select {
 		case c <- struct{}{}:

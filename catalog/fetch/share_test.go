@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -70,13 +69,13 @@ func TestDamagedPartial(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	garble := func(t *testing.T, path string) { // found at the end, and fetched once more
+	garble := func(t *testing.T, path string) { // beyond what was hashed: found at the end
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if _, err := f.WriteAt([]byte("no"), 100_000); err != nil {
+		if _, err := f.WriteAt([]byte("no"), mega+100); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,6 +87,7 @@ func TestDamagedPartial(t *testing.T) {
 			hub.Fault(hubtest.Store, func(r *hubtest.Reply) { r.StallAt = 600_000 })
 			o := quick(t, hub)
 			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			_, _ = fetch.New(o).Fetch(ctx, planOf(hub, data), func(p fetch.Progress) {
 				if p.Done == 4*600_000 {
 					cancel()
@@ -96,11 +96,15 @@ func TestDamagedPartial(t *testing.T) {
 			partial := filepath.Join(o.Dir, sumOf(data)+".partial")
 			damage(t, partial)
 			hub.Mend()
+			before := hub.Served(name)
 			results, err := fetch.New(o).Fetch(t.Context(), planOf(hub, data), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			same(t, o.Dir, results, data)
+			if sent := hub.Served(name) - before; what != "garbled" && sent != 4*mega {
+				t.Errorf("%d bytes were sent, want the file once", sent)
+			}
 		})
 	}
 }
@@ -156,6 +160,7 @@ func TestLastOneLeaves(t *testing.T) {
 	hub.Fault(hubtest.Store, hubtest.Between(1, 3, hubtest.Stall(1)))
 	f := fetch.New(quick(t, hub))
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
@@ -271,6 +276,7 @@ func TestRemoveLeftovers(t *testing.T) {
 	hub.Fault(hubtest.Store, hubtest.Stall(600_000))
 	o := quick(t, hub)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	future := time.Now().Add(time.Hour)
 	_, _ = fetch.New(o).Fetch(ctx, planOf(hub, data), func(p fetch.Progress) {
 		if p.Done < 2*600_000 {

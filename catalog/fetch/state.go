@@ -74,10 +74,10 @@ func parseState(b []byte) (state, error) {
 	}
 	limit := st.Size
 	if limit < 0 {
-		limit = 1 << 62
+		limit = maxSize
 	}
 	front := st.Done.front()
-	if st.Size < -1 || !st.Done.valid(limit) || st.SHA256 != "" && !isSum(st.SHA256) ||
+	if st.Size < -1 || st.Size > maxSize || !st.Done.valid(limit) || st.SHA256 != "" && !isSum(st.SHA256) ||
 		st.Durable < 0 || st.Durable > front || st.Hashed < 0 || st.Hashed > front {
 		return state{}, fmt.Errorf("%w: its numbers do not fit each other", errState)
 	}
@@ -91,9 +91,7 @@ func (st state) afterReboot(boot string) state {
 		return st
 	}
 	st.Boot, st.Done = boot, spans(nil).with(span{0, st.Durable})
-	if st.Hashed > st.Durable { // of bytes that may be others now
-		st.Hashed, st.Hash = 0, nil
-	}
+	st.Hashed, st.Hash = 0, nil // what the disk has now is hashed
 	return st
 }
 

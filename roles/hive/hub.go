@@ -45,13 +45,14 @@ type planned struct {
 const fresh = time.Minute
 
 // hubOf is the hub of a machine: its own environment says which, else the queen who
-// holds the hive. Her token is for her hub.
+// holds the hive. A token goes to no other hub than the one beside which it stands.
 func hubOf(own config.Hub, b lease.Boot) config.Hub {
-	if own.Endpoint == "" {
-		own.Endpoint = b.HubEndpoint
-	}
-	if own.Token == "" && own.Endpoint == b.HubEndpoint {
-		own.Token = b.HubToken
+	hers := config.Hub{Endpoint: b.HubEndpoint, Token: b.HubToken}
+	switch {
+	case own.Endpoint == "" && hers.Endpoint != "":
+		return hers
+	case own.Token == "" && own.Endpoint == hers.Endpoint:
+		return hers
 	}
 	return own
 }
