@@ -208,7 +208,7 @@ func TestPullGoesOn(t *testing.T) {
 	case <-time.After(w.patience):
 		t.Fatal("the hub was not asked for so much")
 	}
-	at.untilFrame("50%")
+	at.untilFrame(" 9 MB of 18 MB")
 	if _, err := at.keys.Write([]byte{3}); err != nil {
 		t.Fatal(err)
 	}
