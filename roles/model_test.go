@@ -39,12 +39,12 @@ func golden(t *testing.T, name, got string) {
 }
 
 const (
-	tiny = core.ModelRef("tinyllama")
-	qwen = core.ModelRef("hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0")
+	llama = core.ModelRef("tinyllama")
+	qwen  = core.ModelRef("hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0")
 
-	tinyInFull = core.ModelRef("hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M")
-	tinySize   = 668_788_000
-	qwenSize   = 675_710_816
+	llamaInFull = core.ModelRef("hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M")
+	llamaSize   = 668_788_000
+	qwenSize    = 675_710_816
 )
 
 // A told is what a queen says of one of two pulls, and what is then seen.
@@ -57,14 +57,14 @@ type told struct {
 // twoPulls is a story of two pulls to one node: one from the hub, which arrives, and
 // one from another node, which does not.
 var twoPulls = []told{
-	{tiny, api.PullStage{Stage: api.StageResolving, ModelRef: tinyInFull, Node: "mac", Note: "Q4_K_M, the first of Q4_K_M, Q5_K_M, Q4_0, Q8_0, F16 that fits"}, "that fits"},
+	{llama, api.PullStage{Stage: api.StageResolving, ModelRef: llamaInFull, Node: "mac", Note: "Q4_K_M, the first of Q4_K_M, Q5_K_M, Q4_0, Q8_0, F16 that fits"}, "that fits"},
 	{qwen, api.PullStage{Stage: api.StageWaiting, ModelRef: qwen, Node: "box", Done: qwenSize / 8, Total: qwenSize}, "waiting for box, 12%"},
-	{tiny, api.PullStage{Stage: api.StageDownloading, Node: "mac", From: "huggingface.co", Done: 0, Total: tinySize}, " 0%"},
-	{tiny, api.PullStage{Stage: api.StageDownloading, Node: "mac", From: "huggingface.co", Done: tinySize/100*45 + 50, Total: tinySize, BytesPerSecond: 12_345_678, ETAMS: 29_800}, "45%"},
+	{llama, api.PullStage{Stage: api.StageDownloading, Node: "mac", From: "huggingface.co", Done: 0, Total: llamaSize}, " 0%"},
+	{llama, api.PullStage{Stage: api.StageDownloading, Node: "mac", From: "huggingface.co", Done: llamaSize/100*45 + 50, Total: llamaSize, BytesPerSecond: 12_345_678, ETAMS: 29_800}, "45%"},
 	{qwen, api.PullStage{Stage: api.StageCopying, Node: "mac", From: "box", Done: qwenSize / 2, Total: qwenSize, BytesPerSecond: 108_000_000, ETAMS: 3_100}, "50%"},
-	{tiny, api.PullStage{Stage: api.StageDownloading, Node: "mac", From: "huggingface.co", Done: tinySize/100*98 + 100, Total: tinySize, BytesPerSecond: 950_000, ETAMS: 88_000}, "98%"},
-	{tiny, api.PullStage{Stage: api.StageVerifying, Node: "mac", Done: tinySize, Total: tinySize}, "100%"},
-	{tiny, api.PullStage{Stage: api.StageComplete, ModelRef: tinyInFull, Node: "mac", Done: tinySize, Total: tinySize, LocalPath: "/home/you/.local/share/rbee/models/9fec.gguf"}, "complete, 668 MB"},
+	{llama, api.PullStage{Stage: api.StageDownloading, Node: "mac", From: "huggingface.co", Done: llamaSize/100*98 + 100, Total: llamaSize, BytesPerSecond: 950_000, ETAMS: 88_000}, "98%"},
+	{llama, api.PullStage{Stage: api.StageVerifying, Node: "mac", Done: llamaSize, Total: llamaSize}, "100%"},
+	{llama, api.PullStage{Stage: api.StageComplete, ModelRef: llamaInFull, Node: "mac", Done: llamaSize, Total: llamaSize, LocalPath: "/home/you/.local/share/rbee/models/9fec.gguf"}, "complete, 668 MB"},
 	{qwen, api.FailedStage(&core.Fault{
 		Kind: core.InsufficientDisk, What: "no room for 338 MB on mac", Try: "rbee model gc --node mac",
 		Facts: []core.Fact{core.Number("available_bytes", 1000), core.Number("required_bytes", qwenSize/2)},
@@ -85,8 +85,8 @@ func TestPullScreens(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w, q := newWorld(t), newFakeQueen(t)
-			at := w.terminal(tt.columns, tt.env, "model", "pull", string(tiny), string(qwen), "--node", "mac", "--queen", q.url)
-			pulls := q.pull(tiny, qwen)
+			at := w.terminal(tt.columns, tt.env, "model", "pull", string(llama), string(qwen), "--node", "mac", "--queen", q.url)
+			pulls := q.pull(llama, qwen)
 			var frames strings.Builder
 			fmt.Fprintf(&frames, "=== begins\n%s", at.untilFrame("resolving"))
 			for i, s := range twoPulls {
@@ -114,8 +114,8 @@ func TestPullLines(t *testing.T) {
 	for name, env := range tests {
 		t.Run(name, func(t *testing.T) {
 			w, q := newWorld(t), newFakeQueen(t)
-			r := w.startEnv(env, "rbee", "model", "pull", string(tiny), string(qwen), "--node", "mac", "--queen", q.url)
-			pulls := q.pull(tiny, qwen)
+			r := w.startEnv(env, "rbee", "model", "pull", string(llama), string(qwen), "--node", "mac", "--queen", q.url)
+			pulls := q.pull(llama, qwen)
 			for _, s := range twoPulls {
 				before := len(r.stderr())
 				pulls[s.model].say(s.stage)
@@ -133,9 +133,9 @@ func TestPullLines(t *testing.T) {
 // Ctrl+C ends a pull, and says what is kept.
 func TestPullInterrupted(t *testing.T) {
 	w, q := newWorld(t), newFakeQueen(t)
-	at := w.terminal(100, nil, "model", "pull", string(tiny), "--queen", q.url)
-	p := q.pull(tiny)[tiny]
-	p.say(api.PullStage{Stage: api.StageDownloading, Node: core.Localhost, Done: 300_000_000, Total: tinySize, BytesPerSecond: 1e6, ETAMS: 1e6})
+	at := w.terminal(100, nil, "model", "pull", string(llama), "--queen", q.url)
+	p := q.pull(llama)[llama]
+	p.say(api.PullStage{Stage: api.StageDownloading, Node: core.Localhost, Done: 300_000_000, Total: llamaSize, BytesPerSecond: 1e6, ETAMS: 1e6})
 	at.until("44%")
 	if _, err := at.keys.Write([]byte{3}); err != nil {
 		t.Fatal(err)
@@ -150,15 +150,15 @@ func TestPullInterrupted(t *testing.T) {
 // With --json each stage is a line of stdout, and nothing else is there.
 func TestPullJSON(t *testing.T) {
 	w, q := newWorld(t), newFakeQueen(t)
-	r := w.start("rbee", "model", "pull", string(tiny), "--json", "--pin", "--queen", q.url)
-	p := q.pull(tiny)[tiny]
-	if want := (api.PullRequest{Model: tiny, Pin: true}); p.body != want {
+	r := w.start("rbee", "model", "pull", string(llama), "--json", "--pin", "--queen", q.url)
+	p := q.pull(llama)[llama]
+	if want := (api.PullRequest{Model: llama, Pin: true}); p.body != want {
 		t.Errorf("asked for %+v, want %+v", p.body, want)
 	}
 	want := []api.PullStage{
-		{Stage: api.StageResolving, ModelRef: tinyInFull, Node: "mac"},
-		{Stage: api.StageDownloading, ModelRef: tinyInFull, Node: "mac", Done: 5, Total: 10, BytesPerSecond: 5, ETAMS: 1000},
-		{Stage: api.StageComplete, ModelRef: tinyInFull, Node: "mac", Done: 10, Total: 10, LocalPath: "/x.gguf"},
+		{Stage: api.StageResolving, ModelRef: llamaInFull, Node: "mac"},
+		{Stage: api.StageDownloading, ModelRef: llamaInFull, Node: "mac", Done: 5, Total: 10, BytesPerSecond: 5, ETAMS: 1000},
+		{Stage: api.StageComplete, ModelRef: llamaInFull, Node: "mac", Done: 10, Total: 10, LocalPath: "/x.gguf"},
 	}
 	var lines strings.Builder
 	for _, s := range want {
@@ -176,18 +176,18 @@ func TestPullJSON(t *testing.T) {
 // infer of a model that is not there yet shows the same bar while it waits.
 func TestInferDownloads(t *testing.T) {
 	moved := func(done, rate int64) *api.Comment {
-		s := api.PullStage{Stage: api.StageDownloading, Done: done, Total: tinySize, BytesPerSecond: rate}
+		s := api.PullStage{Stage: api.StageDownloading, Done: done, Total: llamaSize, BytesPerSecond: rate}
 		return &api.Comment{Text: s.Comment()}
 	}
 	story := []struct {
 		ev   api.Event
 		seen string // at a terminal
 	}{
-		{&api.Narration{Actor: "queen", Action: api.Download, Human: "downloading " + string(tinyInFull) + " to localhost"}, "to localhost"},
+		{&api.Narration{Actor: "queen", Action: api.Download, Human: "downloading " + string(llamaInFull) + " to localhost"}, "to localhost"},
 		{moved(0, 0), " 0%"},
-		{moved(tinySize/100*45+50, 12_345_678), " 30s"},
-		{moved(tinySize/100*46+50, 12_345_678), " 29s"},
-		{moved(tinySize/100*98+100, 12_345_678), " 1s"},
+		{moved(llamaSize/100*45+50, 12_345_678), " 30s"},
+		{moved(llamaSize/100*46+50, 12_345_678), " 29s"},
+		{moved(llamaSize/100*98+100, 12_345_678), " 1s"},
 		{&api.Comment{Text: "verifying 100% (668788000 of 668788000 bytes, 0 bytes/s)"}, "verify"},
 		{&api.Comment{Text: "loading 40%"}, "loading 40%"},
 		{&api.Token{Text: "Hello", Channel: api.TextChannel}, "Hello"},
@@ -234,8 +234,8 @@ func TestInferDownloads(t *testing.T) {
 // A stream that breaks off without a last stage is an error.
 func TestPullCut(t *testing.T) {
 	w, q := newWorld(t), newFakeQueen(t)
-	r := w.start("rbee", "model", "pull", string(tiny), "--queen", q.url)
-	p := q.pull(tiny)[tiny]
+	r := w.start("rbee", "model", "pull", string(llama), "--queen", q.url)
+	p := q.pull(llama)[llama]
 	p.say(api.PullStage{Stage: api.StageDownloading, Done: 5, Total: 10})
 	close(p.next)
 	r.expect(1, "cut off")
@@ -249,10 +249,10 @@ func TestModelCommands(t *testing.T) {
 	used := time.Now().Add(-73 * time.Hour)
 	models := api.Models{Models: []api.Model{
 		{Ref: qwen, Node: "mac", SizeBytes: qwenSize, Quantization: "Q8_0", Uses: 3, UsedAt: used, Pinned: true, InUse: true},
-		{Ref: tinyInFull, Node: "box", SizeBytes: tinySize, Quantization: "Q4_K_M"},
+		{Ref: llamaInFull, Node: "box", SizeBytes: llamaSize, Quantization: "Q4_K_M"},
 	}}
 	details := api.Models{Models: []api.Model{{
-		Ref: tinyInFull, Node: "mac", SizeBytes: tinySize, Architecture: "llama", Quantization: "Q4_K_M", Parameters: 1_100_048_384, Source: "hub", Revision: "52e7645",
+		Ref: llamaInFull, Node: "mac", SizeBytes: llamaSize, Architecture: "llama", Quantization: "Q4_K_M", Parameters: 1_100_048_384, Source: "hub", Revision: "52e7645",
 		Files: []api.ModelFile{{Name: "a.gguf", Path: "/m/a.gguf", SHA256: "9fec"}},
 	}}}
 	tests := map[string]struct {
@@ -273,7 +273,7 @@ func TestModelCommands(t *testing.T) {
 				"box   hf:TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M  668 MB  Q4_K_M  never",
 			},
 		},
-		"list of a node": {args: []string{"list", "--node", "mac"}, route: "GET /v2/models", answer: api.Models{}, query: "node=mac", err: []string{"no models are there"}},
+		"list of a node": {args: []string{"list", "--node", "mac"}, route: "GET /v2/models", answer: api.Models{}, query: "node=mac", out: []string{"NODE  MODEL  SIZE  QUANT  USED"}, err: []string{"no other models are there"}},
 		"show": {
 			args: []string{"show", "tinyllama", "--node", "mac"}, route: "GET /v2/models/{ref}", answer: details, query: "node=mac",
 			out: []string{
@@ -356,7 +356,7 @@ func TestModelVerify(t *testing.T) {
 		for _, v := range []api.VerifyStage{
 			{Stage: api.VerifyReading, ModelRef: qwen, Node: "mac", Done: 1, Total: 2},
 			{Stage: api.VerifyGood, ModelRef: qwen, Node: "mac", Done: 2, Total: 2},
-			{Stage: api.VerifyDamaged, ModelRef: tinyInFull, Node: "mac", Error: "a.gguf is not what it was"},
+			{Stage: api.VerifyDamaged, ModelRef: llamaInFull, Node: "mac", Error: "a.gguf is not what it was"},
 		} {
 			b, _ := json.Marshal(v)
 			_ = s.Data(b)
@@ -364,8 +364,8 @@ func TestModelVerify(t *testing.T) {
 		_ = s.Done()
 	})
 	r := w.start("rbee", "model", "verify", "--queen", q.url)
-	r.expect(1, "Qwen2.5-0.5B-Instruct-GGUF:Q8_0 on mac: verifying, 50%", "1 of 2 models are not what they were", "a.gguf is not what it was", "Try: rbee model pull "+string(tinyInFull))
-	if want := fmt.Sprintf("%s on mac: good\n%s on mac: damaged\n", qwen, tinyInFull); r.stdout() != want {
+	r.expect(1, "Qwen2.5-0.5B-Instruct-GGUF:Q8_0 on mac: verifying, 50%", "1 of 2 models are not what they were", "a.gguf is not what it was", "Try: rbee model pull "+string(llamaInFull))
+	if want := fmt.Sprintf("%s on mac: good\n%s on mac: damaged\n", qwen, llamaInFull); r.stdout() != want {
 		t.Errorf("stdout %q, want %q", r.stdout(), want)
 	}
 }

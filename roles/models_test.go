@@ -648,3 +648,32 @@ func TestInterruptedInfer(t *testing.T) {
 		t.Errorf("the second one fetched %d bytes of %d", got, len(whole))
 	}
 }
+
+// A task whose hive is killed while it downloads gets its answer from the next hive,
+// which goes on where the download was.
+func TestHiveKilledUnderTask(t *testing.T) {
+	w := newWorld(t)
+	whole, err := os.ReadFile(bigModel(t, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHub(t, repo, map[string][]byte{"big.Q4_K_M.gguf": whole})
+	q := w.queen(h.env())
+	q.up("localhost")
+	halted, left := h.stopAt(int64(len(whole)) * 3 / 4)
+	one := 1
+	_, end, _ := q.begun(api.TaskRequest{Model: repo, MaxTokens: &one, ContextLength: 64})
+	<-halted
+	signal(t, w.proc("rbee-hive"), syscall.SIGKILL)
+	<-left
+	before := h.bytes()
+	h.goOn()
+	if e, ok := (<-end).(*api.End); !ok || e.TokensOut != 1 {
+		t.Errorf("the task ended with %+v", e)
+	}
+	if got := h.bytes() - before; got == 0 || got > int64(len(whole))*3/4 {
+		t.Errorf("the second hive fetched %d bytes of %d", got, len(whole))
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}

@@ -164,15 +164,13 @@ func (p *steps) due(s api.PullStage) bool {
 	return true
 }
 
-// plain is a stage in words.
+// plain is a stage in words. Why one has failed is said at the end.
 func plain(s api.PullStage) string {
 	text := doing(s)
 	switch {
 	case s.Stage == api.StageComplete:
 		return whole(s)
-	case s.Stage == api.StageFailed:
-		return "failed: " + s.Error
-	case s.Stage == api.StageWaiting || s.Total <= 0:
+	case s.Stage == api.StageWaiting || s.Stage == api.StageFailed || s.Total <= 0:
 		return text
 	}
 	if s.From != "" {

@@ -14,7 +14,7 @@ import (
 
 func importCommand() *cli.Command {
 	return &cli.Command{
-		Name: "import", Usage: "use files that are on this machine already, where they are", ArgsUsage: "[FILE.gguf…]", Action: withAnyQueen(importModels),
+		Name: "import", Usage: "use files that are on this machine already, where they are", ArgsUsage: "[FILE.gguf…]", Action: withAnyQueen(importModels, filesOrFrom),
 		Flags: []cli.Flag{
 			queenFlag(),
 			&cli.StringFlag{Name: "from", Usage: "what other programs have: huggingface, ollama, lmstudio or all"},
@@ -23,14 +23,20 @@ func importCommand() *cli.Command {
 	}
 }
 
-func importModels(ctx context.Context, x *session) error {
-	from := x.String("from")
+// filesOrFrom is a check that says what is imported.
+func filesOrFrom(c *cli.Context) error {
+	from := c.String("from")
 	switch {
-	case x.Bool("list") && from == "":
+	case c.Bool("list") && from == "":
 		return &core.Fault{Kind: core.Invalid, What: "--list without --from", Try: "rbee model import --from all --list"}
-	case (from == "") == (x.Args().Len() == 0):
+	case (from == "") == (c.Args().Len() == 0):
 		return &core.Fault{Kind: core.Invalid, What: "want files, or --from", Try: "rbee model import FILE.gguf, or rbee model import --from all --list"}
-	case from != "":
+	}
+	return nil
+}
+
+func importModels(ctx context.Context, x *session) error {
+	if from := x.String("from"); from != "" {
 		return x.importFrom(ctx, from)
 	}
 	var failed []error

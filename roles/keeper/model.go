@@ -30,11 +30,11 @@ func modelCommand() *cli.Command {
 				Flags: []cli.Flag{queenFlag(), node("only of this machine"), asJSON, acceptNewFlag()},
 			},
 			{
-				Name: "show", Usage: "all that is known of a model", ArgsUsage: "MODEL", Action: withAnyQueen(showModel),
+				Name: "show", Usage: "all that is known of a model", ArgsUsage: "MODEL", Action: withAnyQueen(showModel, wants(1, 1, "one model", "rbee model show MODEL")),
 				Flags: []cli.Flag{queenFlag(), node("only of this machine"), asJSON, acceptNewFlag()},
 			},
 			{
-				Name: "rm", Usage: "remove a model from the disk", ArgsUsage: "MODEL…", Action: withAnyQueen(removeModels),
+				Name: "rm", Usage: "remove a model from the disk", ArgsUsage: "MODEL…", Action: withAnyQueen(removeModels, wants(1, many, "a model", "rbee model rm MODEL, one of rbee model list"), oneWay),
 				Description: "Of a file of yours that is used in place only what is known of it goes, the file stays.",
 				Flags: []cli.Flag{
 					queenFlag(), node("from this machine (default: localhost)"),
@@ -79,16 +79,24 @@ func listModels(ctx context.Context, x *session) error {
 	if x.Bool("json") {
 		return x.answer(list)
 	}
-	if len(list.Models) == 0 {
-		x.screen.note("no models are there; rbee model pull tinyllama fetches one")
-		return nil
-	}
-	return table(x.App.Writer, func(w io.Writer) {
+	err = table(x.App.Writer, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, "NODE\tMODEL\tSIZE\tQUANT\tUSED\t")
 		for _, m := range list.Models {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Node, m.Ref, size(m.SizeBytes), m.Quantization, ago(m.UsedAt), strings.Join(marks(m), ", "))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Node, m.Ref, onDisk(m), m.Quantization, ago(m.UsedAt), strings.Join(marks(m), ", "))
 		}
 	})
+	if !slices.ContainsFunc(list.Models, func(m api.Model) bool { return m.Ref != core.Embedded }) {
+		x.screen.note("no other models are there; rbee model pull tinyllama fetches one")
+	}
+	return err
+}
+
+// onDisk is the size of a model's files; the embedded one has none.
+func onDisk(m api.Model) string {
+	if m.Ref == core.Embedded {
+		return ""
+	}
+	return size(m.SizeBytes)
 }
 
 // ago is a time for people.
@@ -120,11 +128,7 @@ func marks(m api.Model) (list []string) {
 }
 
 func showModel(ctx context.Context, x *session) error {
-	typed, err := x.one("model show MODEL")
-	if err != nil {
-		return err
-	}
-	model, err := x.model(ctx, typed)
+	model, err := x.model(ctx, x.Args().First())
 	if err != nil {
 		return err
 	}
@@ -152,14 +156,6 @@ func showModel(ctx context.Context, x *session) error {
 	return nil
 }
 
-// one is the one argument of a command.
-func (x *session) one(usage string) (string, error) {
-	if x.Args().Len() != 1 {
-		return "", &core.Fault{Kind: core.Invalid, What: "want one model", Try: "rbee " + usage}
-	}
-	return x.Args().First(), nil
-}
-
 // modelFacts writes what is known of a model, one fact a line.
 func modelFacts(w io.Writer, m api.Model) {
 	fact := func(name, value string) {
@@ -169,7 +165,7 @@ func modelFacts(w io.Writer, m api.Model) {
 	}
 	fact("model", string(m.Ref))
 	fact("node", string(m.Node))
-	fact("size", size(m.SizeBytes))
+	fact("size", onDisk(m))
 	fact("architecture", m.Architecture)
 	fact("quantization", m.Quantization)
 	fact("parameters", count(m.Parameters))
@@ -198,14 +194,17 @@ func count(n int64) string {
 	return fmt.Sprintf("%.1f billion", float64(n)/1e9)
 }
 
+// oneWay is a check that says from where a model is removed.
+func oneWay(c *cli.Context) error {
+	if c.Bool("all-nodes") && c.IsSet("node") {
+		return &core.Fault{Kind: core.Invalid, What: "--node with --all-nodes", Try: "give one of them"}
+	}
+	return nil
+}
+
 func removeModels(ctx context.Context, x *session) error {
 	node := cmp.Or(x.nodeFlag(), core.Localhost)
-	switch {
-	case x.Args().Len() == 0:
-		return &core.Fault{Kind: core.Invalid, What: "want a model", Try: "rbee model rm MODEL, one of rbee model list"}
-	case x.Bool("all-nodes") && x.IsSet("node"):
-		return &core.Fault{Kind: core.Invalid, What: "--node with --all-nodes", Try: "give one of them"}
-	case x.Bool("all-nodes"):
+	if x.Bool("all-nodes") {
 		node = ""
 	}
 	var failed []error

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -30,9 +31,12 @@ func pullCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "all stages on stdout, one a line"},
 			acceptNewFlag(),
 		},
-		Action: withAnyQueen(pullModels),
+		Action: withAnyQueen(pullModels, wants(1, many, "a model", "rbee model pull tinyllama")),
 	}
 }
+
+// many is as many arguments as one likes.
+const many = math.MaxInt
 
 // A pull is one model that is brought to one node.
 type pull struct {
@@ -62,9 +66,6 @@ func pullModels(ctx context.Context, x *session) error {
 
 // pulls are the models of the command line, each for each node.
 func (x *session) pulls(ctx context.Context) (list []*pull, err error) {
-	if x.Args().Len() == 0 {
-		return nil, &core.Fault{Kind: core.Invalid, What: "want a model", Try: "rbee model pull tinyllama"}
-	}
 	nodes := x.StringSlice("node")
 	if len(nodes) == 0 {
 		nodes = []string{""}

@@ -22,9 +22,14 @@ type session struct {
 }
 
 // withAnyQueen is an action that takes the queen that runs, or one of its own, who
-// ends with it.
-func withAnyQueen(act func(ctx context.Context, x *session) error) cli.ActionFunc {
+// ends with it. What is wrong with the arguments is said before.
+func withAnyQueen(act func(ctx context.Context, x *session) error, checks ...func(*cli.Context) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
+		for _, check := range checks {
+			if err := check(c); err != nil {
+				return err
+			}
+		}
 		settings, err := cmdline.Settings()
 		if err != nil {
 			return err
@@ -36,6 +41,16 @@ func withAnyQueen(act func(ctx context.Context, x *session) error) cli.ActionFun
 			return err
 		}
 		return q.finish(c.Context, s, act(c.Context, &session{c, settings, s, q}))
+	}
+}
+
+// wants is a check that there are at least so many arguments, and at most.
+func wants(least, most int, what, try string) func(*cli.Context) error {
+	return func(c *cli.Context) error {
+		if n := c.Args().Len(); n < least || n > most {
+			return &core.Fault{Kind: core.Invalid, What: "want " + what, Try: try}
+		}
+		return nil
 	}
 }
 
