@@ -122,7 +122,7 @@ func TestPullToNodes(t *testing.T) {
 	env := append(h.env(), path)
 	r := w.startEnv(env, "rbee", "model", "pull", repo, "--node", "a", "--node", "b")
 	r.expect(0, "on a: complete", "on b: complete", "copying", "nothing left")
-	if got, want := h.bytes(), tiny; got != want {
+	if got, want := h.bytes(), tinyBytes; got != want {
 		t.Errorf("%d bytes came from the hub, want %d", got, want)
 	}
 	var want strings.Builder
