@@ -12,8 +12,12 @@ package main
 
 import (
 	"flag"
+	"log"
+	"os"
 
 	. "github.com/mmcloughlin/avo/build"
+
+	"rbee/inference/kernel/_asm/dispatch"
 )
 
 //go:generate go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg kernel
@@ -39,4 +43,7 @@ func main() {
 	elementwise512()
 	elementwise256()
 	Generate()
+	if err := os.WriteFile("../dispatch_amd64.go", []byte(dispatch.AMD64()), 0o644); err != nil {
+		log.Fatal(err)
+	}
 }
