@@ -4,132 +4,132 @@
 
 package kernel
 
-// q40Dotx1 adds one panel × columns.
+// q40Dotx1 adds one panel × columns, in 7.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q40Dotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q41Dotx1 adds one panel × columns.
+// q41Dotx1 adds one panel × columns, in 8.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func q41Dotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q50Dotx1 adds one panel × columns.
+// q50Dotx1 adds one panel × columns, in 11.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q50Dotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q51Dotx1 adds one panel × columns.
+// q51Dotx1 adds one panel × columns, in 12.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func q51Dotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q80Dotx1 adds one panel × columns.
+// q80Dotx1 adds one panel × columns, in 8.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q80Dotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4nlDotx1 adds one panel × columns.
+// iq4nlDotx1 adds one panel × columns, in 9.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4nlDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// mxfp4Dotx1 adds one panel × columns.
+// mxfp4Dotx1 adds one panel × columns, in 11.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func mxfp4Dotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kDotx1 adds one panel × columns.
+// q4kDotx1 adds one panel × columns, in 8.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func q4kDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q5kDotx1 adds one panel × columns.
+// q5kDotx1 adds one panel × columns, in 12.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func q5kDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q6kDotx1 adds one panel × columns.
+// q6kDotx1 adds one panel × columns, in 12.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q6kDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q2kDotx1 adds one panel × columns.
+// q2kDotx1 adds one panel × columns, in 10.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func q2kDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q3kDotx1 adds one panel × columns.
+// q3kDotx1 adds one panel × columns, in 13.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func q3kDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4xsDotx1 adds one panel × columns.
+// iq4xsDotx1 adds one panel × columns, in 9.7 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4xsDotx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q40NEONx1 adds one panel × columns.
+// q40NEONx1 adds one panel × columns, in 13.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q40NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q41NEONx1 adds one panel × columns.
+// q41NEONx1 adds one panel × columns, in 13.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q41NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q50NEONx1 adds one panel × columns.
+// q50NEONx1 adds one panel × columns, in 17.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q50NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q51NEONx1 adds one panel × columns.
+// q51NEONx1 adds one panel × columns, in 17.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q51NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q80NEONx1 adds one panel × columns.
+// q80NEONx1 adds one panel × columns, in 15.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q80NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4nlNEONx1 adds one panel × columns.
+// iq4nlNEONx1 adds one panel × columns, in 16.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4nlNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// mxfp4NEONx1 adds one panel × columns.
+// mxfp4NEONx1 adds one panel × columns, in 16.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func mxfp4NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kNEONx1 adds one panel × columns.
+// q4kNEONx1 adds one panel × columns, in 12.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q4kNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q5kNEONx1 adds one panel × columns.
+// q5kNEONx1 adds one panel × columns, in 16.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q5kNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q6kNEONx1 adds one panel × columns.
+// q6kNEONx1 adds one panel × columns, in 18.4 instructions for 32 weights and a column.
 //
 //go:noescape
 func q6kNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q2kNEONx1 adds one panel × columns.
+// q2kNEONx1 adds one panel × columns, in 16.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q2kNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q3kNEONx1 adds one panel × columns.
+// q3kNEONx1 adds one panel × columns, in 20.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q3kNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4xsNEONx1 adds one panel × columns.
+// iq4xsNEONx1 adds one panel × columns, in 15.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4xsNEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
@@ -149,132 +149,132 @@ func f16NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func bf16NEONx1(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q40Dotx2 adds one panel × columns.
+// q40Dotx2 adds one panel × columns, in 6.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q40Dotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q41Dotx2 adds one panel × columns.
+// q41Dotx2 adds one panel × columns, in 7.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q41Dotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q50Dotx2 adds one panel × columns.
+// q50Dotx2 adds one panel × columns, in 8.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q50Dotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q51Dotx2 adds one panel × columns.
+// q51Dotx2 adds one panel × columns, in 9.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q51Dotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q80Dotx2 adds one panel × columns.
+// q80Dotx2 adds one panel × columns, in 6.5 instructions for 32 weights and a column.
 //
 //go:noescape
 func q80Dotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4nlDotx2 adds one panel × columns.
+// iq4nlDotx2 adds one panel × columns, in 7.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4nlDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// mxfp4Dotx2 adds one panel × columns.
+// mxfp4Dotx2 adds one panel × columns, in 8.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func mxfp4Dotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kDotx2 adds one panel × columns.
+// q4kDotx2 adds one panel × columns, in 5.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q4kDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q5kDotx2 adds one panel × columns.
+// q5kDotx2 adds one panel × columns, in 7.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q5kDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q6kDotx2 adds one panel × columns.
+// q6kDotx2 adds one panel × columns, in 7.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q6kDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q2kDotx2 adds one panel × columns.
+// q2kDotx2 adds one panel × columns, in 7.6 instructions for 32 weights and a column.
 //
 //go:noescape
 func q2kDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q3kDotx2 adds one panel × columns.
+// q3kDotx2 adds one panel × columns, in 8.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func q3kDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4xsDotx2 adds one panel × columns.
+// iq4xsDotx2 adds one panel × columns, in 6.4 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4xsDotx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q40NEONx2 adds one panel × columns.
+// q40NEONx2 adds one panel × columns, in 11.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func q40NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q41NEONx2 adds one panel × columns.
+// q41NEONx2 adds one panel × columns, in 12.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q41NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q50NEONx2 adds one panel × columns.
+// q50NEONx2 adds one panel × columns, in 13.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func q50NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q51NEONx2 adds one panel × columns.
+// q51NEONx2 adds one panel × columns, in 14.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q51NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q80NEONx2 adds one panel × columns.
+// q80NEONx2 adds one panel × columns, in 12.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func q80NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4nlNEONx2 adds one panel × columns.
+// iq4nlNEONx2 adds one panel × columns, in 13.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4nlNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// mxfp4NEONx2 adds one panel × columns.
+// mxfp4NEONx2 adds one panel × columns, in 13.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func mxfp4NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kNEONx2 adds one panel × columns.
+// q4kNEONx2 adds one panel × columns, in 10.7 instructions for 32 weights and a column.
 //
 //go:noescape
 func q4kNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q5kNEONx2 adds one panel × columns.
+// q5kNEONx2 adds one panel × columns, in 12.7 instructions for 32 weights and a column.
 //
 //go:noescape
 func q5kNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q6kNEONx2 adds one panel × columns.
+// q6kNEONx2 adds one panel × columns, in 14.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func q6kNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q2kNEONx2 adds one panel × columns.
+// q2kNEONx2 adds one panel × columns, in 12.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q2kNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q3kNEONx2 adds one panel × columns.
+// q3kNEONx2 adds one panel × columns, in 15.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func q3kNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4xsNEONx2 adds one panel × columns.
+// iq4xsNEONx2 adds one panel × columns, in 12.6 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4xsNEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
@@ -294,132 +294,132 @@ func f16NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func bf16NEONx2(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q40Dotx4 adds one panel × columns.
+// q40Dotx4 adds one panel × columns, in 5.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func q40Dotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q41Dotx4 adds one panel × columns.
+// q41Dotx4 adds one panel × columns, in 6.4 instructions for 32 weights and a column.
 //
 //go:noescape
 func q41Dotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q50Dotx4 adds one panel × columns.
+// q50Dotx4 adds one panel × columns, in 6.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func q50Dotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q51Dotx4 adds one panel × columns.
+// q51Dotx4 adds one panel × columns, in 7.4 instructions for 32 weights and a column.
 //
 //go:noescape
 func q51Dotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q80Dotx4 adds one panel × columns.
+// q80Dotx4 adds one panel × columns, in 5.5 instructions for 32 weights and a column.
 //
 //go:noescape
 func q80Dotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4nlDotx4 adds one panel × columns.
+// iq4nlDotx4 adds one panel × columns, in 5.7 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4nlDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// mxfp4Dotx4 adds one panel × columns.
+// mxfp4Dotx4 adds one panel × columns, in 6.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func mxfp4Dotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kDotx4 adds one panel × columns.
+// q4kDotx4 adds one panel × columns, in 4.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q4kDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q5kDotx4 adds one panel × columns.
+// q5kDotx4 adds one panel × columns, in 5.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q5kDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q6kDotx4 adds one panel × columns.
+// q6kDotx4 adds one panel × columns, in 6.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q6kDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q2kDotx4 adds one panel × columns.
+// q2kDotx4 adds one panel × columns, in 6.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func q2kDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q3kDotx4 adds one panel × columns.
+// q3kDotx4 adds one panel × columns, in 6.5 instructions for 32 weights and a column.
 //
 //go:noescape
 func q3kDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4xsDotx4 adds one panel × columns.
+// iq4xsDotx4 adds one panel × columns, in 4.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4xsDotx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q40NEONx4 adds one panel × columns.
+// q40NEONx4 adds one panel × columns, in 10.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func q40NEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q41NEONx4 adds one panel × columns.
+// q41NEONx4 adds one panel × columns, in 11.6 instructions for 32 weights and a column.
 //
 //go:noescape
 func q41NEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q50NEONx4 adds one panel × columns.
+// q50NEONx4 adds one panel × columns, in 11.8 instructions for 32 weights and a column.
 //
 //go:noescape
 func q50NEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q51NEONx4 adds one panel × columns.
+// q51NEONx4 adds one panel × columns, in 12.6 instructions for 32 weights and a column.
 //
 //go:noescape
 func q51NEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q80NEONx4 adds one panel × columns.
+// q80NEONx4 adds one panel × columns, in 12.0 instructions for 32 weights and a column.
 //
 //go:noescape
 func q80NEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4nlNEONx4 adds one panel × columns.
+// iq4nlNEONx4 adds one panel × columns, in 12.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4nlNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// mxfp4NEONx4 adds one panel × columns.
+// mxfp4NEONx4 adds one panel × columns, in 11.3 instructions for 32 weights and a column.
 //
 //go:noescape
 func mxfp4NEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q4kNEONx4 adds one panel × columns.
+// q4kNEONx4 adds one panel × columns, in 9.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q4kNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q5kNEONx4 adds one panel × columns.
+// q5kNEONx4 adds one panel × columns, in 10.9 instructions for 32 weights and a column.
 //
 //go:noescape
 func q5kNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q6kNEONx4 adds one panel × columns.
+// q6kNEONx4 adds one panel × columns, in 12.6 instructions for 32 weights and a column.
 //
 //go:noescape
 func q6kNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q2kNEONx4 adds one panel × columns.
+// q2kNEONx4 adds one panel × columns, in 11.7 instructions for 32 weights and a column.
 //
 //go:noescape
 func q2kNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// q3kNEONx4 adds one panel × columns.
+// q3kNEONx4 adds one panel × columns, in 13.1 instructions for 32 weights and a column.
 //
 //go:noescape
 func q3kNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
-// iq4xsNEONx4 adds one panel × columns.
+// iq4xsNEONx4 adds one panel × columns, in 11.2 instructions for 32 weights and a column.
 //
 //go:noescape
 func iq4xsNEONx4(w *byte, x *[4]*byte, dst *float32, blocks int)

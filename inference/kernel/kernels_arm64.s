@@ -17826,11 +17826,11 @@ TEXT ·f32NEONx1(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $1, R4
+	MOVD $1, R7
 loop52:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -17840,33 +17840,33 @@ loop52:
 	FMOVQ 96(R2), F6
 	FMOVQ 112(R2), F7
 loop53:
-	WORD $0x4ddfc8e8 // ld1r {v8.4s}, [x7], #4
-	FMOVQ 0(R5), F9
-	FMOVQ 16(R5), F10
+	WORD $0x4ddfc8c8 // ld1r {v8.4s}, [x6], #4
+	FMOVQ 0(R4), F9
+	FMOVQ 16(R4), F10
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd400 // fadd v0.4s, v0.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-	FMOVQ 32(R5), F9
-	FMOVQ 48(R5), F10
+	FMOVQ 32(R4), F9
+	FMOVQ 48(R4), F10
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
-	FMOVQ 64(R5), F9
-	FMOVQ 80(R5), F10
+	FMOVQ 64(R4), F9
+	FMOVQ 80(R4), F10
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
-	FMOVQ 96(R5), F9
-	FMOVQ 112(R5), F10
+	FMOVQ 96(R4), F9
+	FMOVQ 112(R4), F10
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-	ADD $128, R5
-	SUBS $1, R6
+	ADD $128, R4
+	SUBS $1, R5
 	BGT loop53
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -17878,7 +17878,7 @@ loop53:
 	FMOVQ F7, 112(R2)
 	ADD $128, R0
 	ADD $128, R2
-	SUBS $1, R4
+	SUBS $1, R7
 	BGT loop52
 done:
 	RET
@@ -17890,11 +17890,11 @@ TEXT ·f16NEONx1(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $1, R4
+	MOVD $1, R7
 loop54:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -17904,37 +17904,37 @@ loop54:
 	FMOVQ 96(R2), F6
 	FMOVQ 112(R2), F7
 loop55:
-	WORD $0x4ddfc8e8 // ld1r {v8.4s}, [x7], #4
-	FMOVQ 0(R5), F9
+	WORD $0x4ddfc8c8 // ld1r {v8.4s}, [x6], #4
+	FMOVQ 0(R4), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd400 // fadd v0.4s, v0.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-	FMOVQ 16(R5), F9
+	FMOVQ 16(R4), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
-	FMOVQ 32(R5), F9
+	FMOVQ 32(R4), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
-	FMOVQ 48(R5), F9
+	FMOVQ 48(R4), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
 	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-	ADD $64, R5
-	SUBS $1, R6
+	ADD $64, R4
+	SUBS $1, R5
 	BGT loop55
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -17946,7 +17946,7 @@ loop55:
 	FMOVQ F7, 112(R2)
 	ADD $64, R0
 	ADD $128, R2
-	SUBS $1, R4
+	SUBS $1, R7
 	BGT loop54
 done:
 	RET
@@ -17958,11 +17958,11 @@ TEXT ·bf16NEONx1(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $1, R4
+	MOVD $1, R7
 loop56:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -17972,37 +17972,37 @@ loop56:
 	FMOVQ 96(R2), F6
 	FMOVQ 112(R2), F7
 loop57:
-	WORD $0x4ddfc8e8 // ld1r {v8.4s}, [x7], #4
-	FMOVQ 0(R5), F9
+	WORD $0x4ddfc8c8 // ld1r {v8.4s}, [x6], #4
+	FMOVQ 0(R4), F9
 	WORD $0x6e61392a // shll2 v10.4s, v9.8h, #16
 	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd400 // fadd v0.4s, v0.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd421 // fadd v1.4s, v1.4s, v11.4s
-	FMOVQ 16(R5), F9
+	FMOVQ 16(R4), F9
 	WORD $0x6e61392a // shll2 v10.4s, v9.8h, #16
 	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd463 // fadd v3.4s, v3.4s, v11.4s
-	FMOVQ 32(R5), F9
+	FMOVQ 32(R4), F9
 	WORD $0x6e61392a // shll2 v10.4s, v9.8h, #16
 	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd4a5 // fadd v5.4s, v5.4s, v11.4s
-	FMOVQ 48(R5), F9
+	FMOVQ 48(R4), F9
 	WORD $0x6e61392a // shll2 v10.4s, v9.8h, #16
 	WORD $0x2e613929 // shll v9.4s, v9.4h, #16
 	WORD $0x6e28dd2b // fmul v11.4s, v9.4s, v8.4s
 	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
 	WORD $0x6e28dd4b // fmul v11.4s, v10.4s, v8.4s
 	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-	ADD $64, R5
-	SUBS $1, R6
+	ADD $64, R4
+	SUBS $1, R5
 	BGT loop57
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -18014,7 +18014,7 @@ loop57:
 	FMOVQ F7, 112(R2)
 	ADD $64, R0
 	ADD $128, R2
-	SUBS $1, R4
+	SUBS $1, R7
 	BGT loop56
 done:
 	RET
@@ -18051,113 +18051,113 @@ loop59:
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8ae200 // sdot v0.4s, v16.16b, v10.4b[0]
-	WORD $0x4f8be1e0 // sdot v0.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8ce201 // sdot v1.4s, v16.16b, v12.4b[0]
+	WORD $0x4f8be1e0 // sdot v0.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8de1e1 // sdot v1.4s, v15.16b, v13.4b[0]
 	FMOVQ 128(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae1e0 // sdot v0.4s, v15.16b, v10.4b[1]
-	WORD $0x4fabe200 // sdot v0.4s, v16.16b, v11.4b[1]
 	WORD $0x4face1e1 // sdot v1.4s, v15.16b, v12.4b[1]
+	WORD $0x4fabe200 // sdot v0.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade201 // sdot v1.4s, v16.16b, v13.4b[1]
 	FMOVQ 256(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8aea00 // sdot v0.4s, v16.16b, v10.4b[2]
-	WORD $0x4f8be9e0 // sdot v0.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8cea01 // sdot v1.4s, v16.16b, v12.4b[2]
+	WORD $0x4f8be9e0 // sdot v0.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8de9e1 // sdot v1.4s, v15.16b, v13.4b[2]
 	FMOVQ 384(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae9e0 // sdot v0.4s, v15.16b, v10.4b[3]
-	WORD $0x4fabea00 // sdot v0.4s, v16.16b, v11.4b[3]
 	WORD $0x4face9e1 // sdot v1.4s, v15.16b, v12.4b[3]
+	WORD $0x4fabea00 // sdot v0.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea01 // sdot v1.4s, v16.16b, v13.4b[3]
 	FMOVQ 16(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8ae202 // sdot v2.4s, v16.16b, v10.4b[0]
-	WORD $0x4f8be1e2 // sdot v2.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8ce203 // sdot v3.4s, v16.16b, v12.4b[0]
+	WORD $0x4f8be1e2 // sdot v2.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8de1e3 // sdot v3.4s, v15.16b, v13.4b[0]
 	FMOVQ 144(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae1e2 // sdot v2.4s, v15.16b, v10.4b[1]
-	WORD $0x4fabe202 // sdot v2.4s, v16.16b, v11.4b[1]
 	WORD $0x4face1e3 // sdot v3.4s, v15.16b, v12.4b[1]
+	WORD $0x4fabe202 // sdot v2.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade203 // sdot v3.4s, v16.16b, v13.4b[1]
 	FMOVQ 272(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8aea02 // sdot v2.4s, v16.16b, v10.4b[2]
-	WORD $0x4f8be9e2 // sdot v2.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8cea03 // sdot v3.4s, v16.16b, v12.4b[2]
+	WORD $0x4f8be9e2 // sdot v2.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8de9e3 // sdot v3.4s, v15.16b, v13.4b[2]
 	FMOVQ 400(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae9e2 // sdot v2.4s, v15.16b, v10.4b[3]
-	WORD $0x4fabea02 // sdot v2.4s, v16.16b, v11.4b[3]
 	WORD $0x4face9e3 // sdot v3.4s, v15.16b, v12.4b[3]
+	WORD $0x4fabea02 // sdot v2.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea03 // sdot v3.4s, v16.16b, v13.4b[3]
 	FMOVQ 32(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8ae204 // sdot v4.4s, v16.16b, v10.4b[0]
-	WORD $0x4f8be1e4 // sdot v4.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8ce205 // sdot v5.4s, v16.16b, v12.4b[0]
+	WORD $0x4f8be1e4 // sdot v4.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8de1e5 // sdot v5.4s, v15.16b, v13.4b[0]
 	FMOVQ 160(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae1e4 // sdot v4.4s, v15.16b, v10.4b[1]
-	WORD $0x4fabe204 // sdot v4.4s, v16.16b, v11.4b[1]
 	WORD $0x4face1e5 // sdot v5.4s, v15.16b, v12.4b[1]
+	WORD $0x4fabe204 // sdot v4.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade205 // sdot v5.4s, v16.16b, v13.4b[1]
 	FMOVQ 288(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8aea04 // sdot v4.4s, v16.16b, v10.4b[2]
-	WORD $0x4f8be9e4 // sdot v4.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8cea05 // sdot v5.4s, v16.16b, v12.4b[2]
+	WORD $0x4f8be9e4 // sdot v4.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8de9e5 // sdot v5.4s, v15.16b, v13.4b[2]
 	FMOVQ 416(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae9e4 // sdot v4.4s, v15.16b, v10.4b[3]
-	WORD $0x4fabea04 // sdot v4.4s, v16.16b, v11.4b[3]
 	WORD $0x4face9e5 // sdot v5.4s, v15.16b, v12.4b[3]
+	WORD $0x4fabea04 // sdot v4.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea05 // sdot v5.4s, v16.16b, v13.4b[3]
 	FMOVQ 48(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8ae206 // sdot v6.4s, v16.16b, v10.4b[0]
-	WORD $0x4f8be1e6 // sdot v6.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8ce207 // sdot v7.4s, v16.16b, v12.4b[0]
+	WORD $0x4f8be1e6 // sdot v6.4s, v15.16b, v11.4b[0]
 	WORD $0x4f8de1e7 // sdot v7.4s, v15.16b, v13.4b[0]
 	FMOVQ 176(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae1e6 // sdot v6.4s, v15.16b, v10.4b[1]
-	WORD $0x4fabe206 // sdot v6.4s, v16.16b, v11.4b[1]
 	WORD $0x4face1e7 // sdot v7.4s, v15.16b, v12.4b[1]
+	WORD $0x4fabe206 // sdot v6.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade207 // sdot v7.4s, v16.16b, v13.4b[1]
 	FMOVQ 304(R0), F15
 	WORD $0x4e2e1df0 // and v16.16b, v15.16b, v14.16b
 	WORD $0x6f0c05ef // ushr v15.16b, v15.16b, #4
 	WORD $0x4f8aea06 // sdot v6.4s, v16.16b, v10.4b[2]
-	WORD $0x4f8be9e6 // sdot v6.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8cea07 // sdot v7.4s, v16.16b, v12.4b[2]
+	WORD $0x4f8be9e6 // sdot v6.4s, v15.16b, v11.4b[2]
 	WORD $0x4f8de9e7 // sdot v7.4s, v15.16b, v13.4b[2]
 	FMOVQ 432(R0), F16
 	WORD $0x4e2e1e0f // and v15.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4faae9e6 // sdot v6.4s, v15.16b, v10.4b[3]
-	WORD $0x4fabea06 // sdot v6.4s, v16.16b, v11.4b[3]
 	WORD $0x4face9e7 // sdot v7.4s, v15.16b, v12.4b[3]
+	WORD $0x4fabea06 // sdot v6.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea07 // sdot v7.4s, v16.16b, v13.4b[3]
 	FMOVD 512(R6), F15
 	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
@@ -18263,113 +18263,113 @@ loop61:
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8ae220 // sdot v0.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be200 // sdot v0.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce221 // sdot v1.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be200 // sdot v0.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de201 // sdot v1.4s, v16.16b, v13.4b[0]
 	FMOVQ 128(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faae200 // sdot v0.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe220 // sdot v0.4s, v17.16b, v11.4b[1]
 	WORD $0x4face201 // sdot v1.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe220 // sdot v0.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade221 // sdot v1.4s, v17.16b, v13.4b[1]
 	FMOVQ 256(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8aea20 // sdot v0.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea00 // sdot v0.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea21 // sdot v1.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea00 // sdot v0.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea01 // sdot v1.4s, v16.16b, v13.4b[2]
 	FMOVQ 384(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faaea00 // sdot v0.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea20 // sdot v0.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea01 // sdot v1.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea20 // sdot v0.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea21 // sdot v1.4s, v17.16b, v13.4b[3]
 	FMOVQ 16(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8ae222 // sdot v2.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be202 // sdot v2.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce223 // sdot v3.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be202 // sdot v2.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de203 // sdot v3.4s, v16.16b, v13.4b[0]
 	FMOVQ 144(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faae202 // sdot v2.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe222 // sdot v2.4s, v17.16b, v11.4b[1]
 	WORD $0x4face203 // sdot v3.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe222 // sdot v2.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade223 // sdot v3.4s, v17.16b, v13.4b[1]
 	FMOVQ 272(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8aea22 // sdot v2.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea02 // sdot v2.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea23 // sdot v3.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea02 // sdot v2.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea03 // sdot v3.4s, v16.16b, v13.4b[2]
 	FMOVQ 400(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faaea02 // sdot v2.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea22 // sdot v2.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea03 // sdot v3.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea22 // sdot v2.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea23 // sdot v3.4s, v17.16b, v13.4b[3]
 	FMOVQ 32(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8ae224 // sdot v4.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be204 // sdot v4.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce225 // sdot v5.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be204 // sdot v4.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de205 // sdot v5.4s, v16.16b, v13.4b[0]
 	FMOVQ 160(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faae204 // sdot v4.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe224 // sdot v4.4s, v17.16b, v11.4b[1]
 	WORD $0x4face205 // sdot v5.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe224 // sdot v4.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade225 // sdot v5.4s, v17.16b, v13.4b[1]
 	FMOVQ 288(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8aea24 // sdot v4.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea04 // sdot v4.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea25 // sdot v5.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea04 // sdot v4.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea05 // sdot v5.4s, v16.16b, v13.4b[2]
 	FMOVQ 416(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faaea04 // sdot v4.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea24 // sdot v4.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea05 // sdot v5.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea24 // sdot v4.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea25 // sdot v5.4s, v17.16b, v13.4b[3]
 	FMOVQ 48(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8ae226 // sdot v6.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be206 // sdot v6.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce227 // sdot v7.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be206 // sdot v6.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de207 // sdot v7.4s, v16.16b, v13.4b[0]
 	FMOVQ 176(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe226 // sdot v6.4s, v17.16b, v11.4b[1]
 	WORD $0x4face207 // sdot v7.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe226 // sdot v6.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade227 // sdot v7.4s, v17.16b, v13.4b[1]
 	FMOVQ 304(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
 	WORD $0x6f0c0610 // ushr v16.16b, v16.16b, #4
 	WORD $0x4f8aea26 // sdot v6.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea06 // sdot v6.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea27 // sdot v7.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea06 // sdot v6.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea07 // sdot v7.4s, v16.16b, v13.4b[2]
 	FMOVQ 432(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
 	WORD $0x6f0c0631 // ushr v17.16b, v17.16b, #4
 	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea26 // sdot v6.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea07 // sdot v7.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea26 // sdot v6.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea27 // sdot v7.4s, v17.16b, v13.4b[3]
 	WORD $0x4e21d910 // scvtf v16.4s, v8.4s
 	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
@@ -18516,8 +18516,8 @@ loop63:
 	WORD $0x4f0b5613 // shl v19.16b, v16.16b, #3
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8ae240 // sdot v0.4s, v18.16b, v10.4b[0]
-	WORD $0x4f8be220 // sdot v0.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8ce241 // sdot v1.4s, v18.16b, v12.4b[0]
+	WORD $0x4f8be220 // sdot v0.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8de221 // sdot v1.4s, v17.16b, v13.4b[0]
 	FMOVQ 128(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18527,8 +18527,8 @@ loop63:
 	WORD $0x4f095613 // shl v19.16b, v16.16b, #1
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faae220 // sdot v0.4s, v17.16b, v10.4b[1]
-	WORD $0x4fabe240 // sdot v0.4s, v18.16b, v11.4b[1]
 	WORD $0x4face221 // sdot v1.4s, v17.16b, v12.4b[1]
+	WORD $0x4fabe240 // sdot v0.4s, v18.16b, v11.4b[1]
 	WORD $0x4fade241 // sdot v1.4s, v18.16b, v13.4b[1]
 	FMOVQ 256(R0), F17
 	WORD $0x4e2e1e32 // and v18.16b, v17.16b, v14.16b
@@ -18537,8 +18537,8 @@ loop63:
 	WORD $0x6f0f0613 // ushr v19.16b, v16.16b, #1
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8aea40 // sdot v0.4s, v18.16b, v10.4b[2]
-	WORD $0x4f8bea20 // sdot v0.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8cea41 // sdot v1.4s, v18.16b, v12.4b[2]
+	WORD $0x4f8bea20 // sdot v0.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8dea21 // sdot v1.4s, v17.16b, v13.4b[2]
 	FMOVQ 384(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18548,8 +18548,8 @@ loop63:
 	WORD $0x6f0d0613 // ushr v19.16b, v16.16b, #3
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faaea20 // sdot v0.4s, v17.16b, v10.4b[3]
-	WORD $0x4fabea40 // sdot v0.4s, v18.16b, v11.4b[3]
 	WORD $0x4facea21 // sdot v1.4s, v17.16b, v12.4b[3]
+	WORD $0x4fabea40 // sdot v0.4s, v18.16b, v11.4b[3]
 	WORD $0x4fadea41 // sdot v1.4s, v18.16b, v13.4b[3]
 	FMOVQ 528(R0), F16
 	FMOVQ 16(R0), F17
@@ -18560,8 +18560,8 @@ loop63:
 	WORD $0x4f0b5613 // shl v19.16b, v16.16b, #3
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8ae242 // sdot v2.4s, v18.16b, v10.4b[0]
-	WORD $0x4f8be222 // sdot v2.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8ce243 // sdot v3.4s, v18.16b, v12.4b[0]
+	WORD $0x4f8be222 // sdot v2.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8de223 // sdot v3.4s, v17.16b, v13.4b[0]
 	FMOVQ 144(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18571,8 +18571,8 @@ loop63:
 	WORD $0x4f095613 // shl v19.16b, v16.16b, #1
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faae222 // sdot v2.4s, v17.16b, v10.4b[1]
-	WORD $0x4fabe242 // sdot v2.4s, v18.16b, v11.4b[1]
 	WORD $0x4face223 // sdot v3.4s, v17.16b, v12.4b[1]
+	WORD $0x4fabe242 // sdot v2.4s, v18.16b, v11.4b[1]
 	WORD $0x4fade243 // sdot v3.4s, v18.16b, v13.4b[1]
 	FMOVQ 272(R0), F17
 	WORD $0x4e2e1e32 // and v18.16b, v17.16b, v14.16b
@@ -18581,8 +18581,8 @@ loop63:
 	WORD $0x6f0f0613 // ushr v19.16b, v16.16b, #1
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8aea42 // sdot v2.4s, v18.16b, v10.4b[2]
-	WORD $0x4f8bea22 // sdot v2.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8cea43 // sdot v3.4s, v18.16b, v12.4b[2]
+	WORD $0x4f8bea22 // sdot v2.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8dea23 // sdot v3.4s, v17.16b, v13.4b[2]
 	FMOVQ 400(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18592,8 +18592,8 @@ loop63:
 	WORD $0x6f0d0613 // ushr v19.16b, v16.16b, #3
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faaea22 // sdot v2.4s, v17.16b, v10.4b[3]
-	WORD $0x4fabea42 // sdot v2.4s, v18.16b, v11.4b[3]
 	WORD $0x4facea23 // sdot v3.4s, v17.16b, v12.4b[3]
+	WORD $0x4fabea42 // sdot v2.4s, v18.16b, v11.4b[3]
 	WORD $0x4fadea43 // sdot v3.4s, v18.16b, v13.4b[3]
 	FMOVQ 544(R0), F16
 	FMOVQ 32(R0), F17
@@ -18604,8 +18604,8 @@ loop63:
 	WORD $0x4f0b5613 // shl v19.16b, v16.16b, #3
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8ae244 // sdot v4.4s, v18.16b, v10.4b[0]
-	WORD $0x4f8be224 // sdot v4.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8ce245 // sdot v5.4s, v18.16b, v12.4b[0]
+	WORD $0x4f8be224 // sdot v4.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8de225 // sdot v5.4s, v17.16b, v13.4b[0]
 	FMOVQ 160(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18615,8 +18615,8 @@ loop63:
 	WORD $0x4f095613 // shl v19.16b, v16.16b, #1
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faae224 // sdot v4.4s, v17.16b, v10.4b[1]
-	WORD $0x4fabe244 // sdot v4.4s, v18.16b, v11.4b[1]
 	WORD $0x4face225 // sdot v5.4s, v17.16b, v12.4b[1]
+	WORD $0x4fabe244 // sdot v4.4s, v18.16b, v11.4b[1]
 	WORD $0x4fade245 // sdot v5.4s, v18.16b, v13.4b[1]
 	FMOVQ 288(R0), F17
 	WORD $0x4e2e1e32 // and v18.16b, v17.16b, v14.16b
@@ -18625,8 +18625,8 @@ loop63:
 	WORD $0x6f0f0613 // ushr v19.16b, v16.16b, #1
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8aea44 // sdot v4.4s, v18.16b, v10.4b[2]
-	WORD $0x4f8bea24 // sdot v4.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8cea45 // sdot v5.4s, v18.16b, v12.4b[2]
+	WORD $0x4f8bea24 // sdot v4.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8dea25 // sdot v5.4s, v17.16b, v13.4b[2]
 	FMOVQ 416(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18636,8 +18636,8 @@ loop63:
 	WORD $0x6f0d0613 // ushr v19.16b, v16.16b, #3
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faaea24 // sdot v4.4s, v17.16b, v10.4b[3]
-	WORD $0x4fabea44 // sdot v4.4s, v18.16b, v11.4b[3]
 	WORD $0x4facea25 // sdot v5.4s, v17.16b, v12.4b[3]
+	WORD $0x4fabea44 // sdot v4.4s, v18.16b, v11.4b[3]
 	WORD $0x4fadea45 // sdot v5.4s, v18.16b, v13.4b[3]
 	FMOVQ 560(R0), F16
 	FMOVQ 48(R0), F17
@@ -18648,8 +18648,8 @@ loop63:
 	WORD $0x4f0b5613 // shl v19.16b, v16.16b, #3
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8ae246 // sdot v6.4s, v18.16b, v10.4b[0]
-	WORD $0x4f8be226 // sdot v6.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8ce247 // sdot v7.4s, v18.16b, v12.4b[0]
+	WORD $0x4f8be226 // sdot v6.4s, v17.16b, v11.4b[0]
 	WORD $0x4f8de227 // sdot v7.4s, v17.16b, v13.4b[0]
 	FMOVQ 176(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18659,8 +18659,8 @@ loop63:
 	WORD $0x4f095613 // shl v19.16b, v16.16b, #1
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faae226 // sdot v6.4s, v17.16b, v10.4b[1]
-	WORD $0x4fabe246 // sdot v6.4s, v18.16b, v11.4b[1]
 	WORD $0x4face227 // sdot v7.4s, v17.16b, v12.4b[1]
+	WORD $0x4fabe246 // sdot v6.4s, v18.16b, v11.4b[1]
 	WORD $0x4fade247 // sdot v7.4s, v18.16b, v13.4b[1]
 	FMOVQ 304(R0), F17
 	WORD $0x4e2e1e32 // and v18.16b, v17.16b, v14.16b
@@ -18669,8 +18669,8 @@ loop63:
 	WORD $0x6f0f0613 // ushr v19.16b, v16.16b, #1
 	WORD $0x6eaf1e71 // bit v17.16b, v19.16b, v15.16b
 	WORD $0x4f8aea46 // sdot v6.4s, v18.16b, v10.4b[2]
-	WORD $0x4f8bea26 // sdot v6.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8cea47 // sdot v7.4s, v18.16b, v12.4b[2]
+	WORD $0x4f8bea26 // sdot v6.4s, v17.16b, v11.4b[2]
 	WORD $0x4f8dea27 // sdot v7.4s, v17.16b, v13.4b[2]
 	FMOVQ 432(R0), F18
 	WORD $0x4e2e1e51 // and v17.16b, v18.16b, v14.16b
@@ -18680,8 +18680,8 @@ loop63:
 	WORD $0x6f0d0613 // ushr v19.16b, v16.16b, #3
 	WORD $0x6eaf1e72 // bit v18.16b, v19.16b, v15.16b
 	WORD $0x4faaea26 // sdot v6.4s, v17.16b, v10.4b[3]
-	WORD $0x4fabea46 // sdot v6.4s, v18.16b, v11.4b[3]
 	WORD $0x4facea27 // sdot v7.4s, v17.16b, v12.4b[3]
+	WORD $0x4fabea46 // sdot v6.4s, v18.16b, v11.4b[3]
 	WORD $0x4fadea47 // sdot v7.4s, v18.16b, v13.4b[3]
 	FMOVD 640(R6), F16
 	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
@@ -18793,8 +18793,8 @@ loop65:
 	WORD $0x4f0b5634 // shl v20.16b, v17.16b, #3
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8ae260 // sdot v0.4s, v19.16b, v10.4b[0]
-	WORD $0x4f8be240 // sdot v0.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8ce261 // sdot v1.4s, v19.16b, v12.4b[0]
+	WORD $0x4f8be240 // sdot v0.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8de241 // sdot v1.4s, v18.16b, v13.4b[0]
 	FMOVQ 128(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18804,8 +18804,8 @@ loop65:
 	WORD $0x4f095634 // shl v20.16b, v17.16b, #1
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faae240 // sdot v0.4s, v18.16b, v10.4b[1]
-	WORD $0x4fabe260 // sdot v0.4s, v19.16b, v11.4b[1]
 	WORD $0x4face241 // sdot v1.4s, v18.16b, v12.4b[1]
+	WORD $0x4fabe260 // sdot v0.4s, v19.16b, v11.4b[1]
 	WORD $0x4fade261 // sdot v1.4s, v19.16b, v13.4b[1]
 	FMOVQ 256(R0), F18
 	WORD $0x4e2e1e53 // and v19.16b, v18.16b, v14.16b
@@ -18814,8 +18814,8 @@ loop65:
 	WORD $0x6f0f0634 // ushr v20.16b, v17.16b, #1
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8aea60 // sdot v0.4s, v19.16b, v10.4b[2]
-	WORD $0x4f8bea40 // sdot v0.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8cea61 // sdot v1.4s, v19.16b, v12.4b[2]
+	WORD $0x4f8bea40 // sdot v0.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8dea41 // sdot v1.4s, v18.16b, v13.4b[2]
 	FMOVQ 384(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18825,8 +18825,8 @@ loop65:
 	WORD $0x6f0d0634 // ushr v20.16b, v17.16b, #3
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faaea40 // sdot v0.4s, v18.16b, v10.4b[3]
-	WORD $0x4fabea60 // sdot v0.4s, v19.16b, v11.4b[3]
 	WORD $0x4facea41 // sdot v1.4s, v18.16b, v12.4b[3]
+	WORD $0x4fabea60 // sdot v0.4s, v19.16b, v11.4b[3]
 	WORD $0x4fadea61 // sdot v1.4s, v19.16b, v13.4b[3]
 	FMOVQ 528(R0), F17
 	FMOVQ 16(R0), F18
@@ -18837,8 +18837,8 @@ loop65:
 	WORD $0x4f0b5634 // shl v20.16b, v17.16b, #3
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8ae262 // sdot v2.4s, v19.16b, v10.4b[0]
-	WORD $0x4f8be242 // sdot v2.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8ce263 // sdot v3.4s, v19.16b, v12.4b[0]
+	WORD $0x4f8be242 // sdot v2.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8de243 // sdot v3.4s, v18.16b, v13.4b[0]
 	FMOVQ 144(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18848,8 +18848,8 @@ loop65:
 	WORD $0x4f095634 // shl v20.16b, v17.16b, #1
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faae242 // sdot v2.4s, v18.16b, v10.4b[1]
-	WORD $0x4fabe262 // sdot v2.4s, v19.16b, v11.4b[1]
 	WORD $0x4face243 // sdot v3.4s, v18.16b, v12.4b[1]
+	WORD $0x4fabe262 // sdot v2.4s, v19.16b, v11.4b[1]
 	WORD $0x4fade263 // sdot v3.4s, v19.16b, v13.4b[1]
 	FMOVQ 272(R0), F18
 	WORD $0x4e2e1e53 // and v19.16b, v18.16b, v14.16b
@@ -18858,8 +18858,8 @@ loop65:
 	WORD $0x6f0f0634 // ushr v20.16b, v17.16b, #1
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8aea62 // sdot v2.4s, v19.16b, v10.4b[2]
-	WORD $0x4f8bea42 // sdot v2.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8cea63 // sdot v3.4s, v19.16b, v12.4b[2]
+	WORD $0x4f8bea42 // sdot v2.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8dea43 // sdot v3.4s, v18.16b, v13.4b[2]
 	FMOVQ 400(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18869,8 +18869,8 @@ loop65:
 	WORD $0x6f0d0634 // ushr v20.16b, v17.16b, #3
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faaea42 // sdot v2.4s, v18.16b, v10.4b[3]
-	WORD $0x4fabea62 // sdot v2.4s, v19.16b, v11.4b[3]
 	WORD $0x4facea43 // sdot v3.4s, v18.16b, v12.4b[3]
+	WORD $0x4fabea62 // sdot v2.4s, v19.16b, v11.4b[3]
 	WORD $0x4fadea63 // sdot v3.4s, v19.16b, v13.4b[3]
 	FMOVQ 544(R0), F17
 	FMOVQ 32(R0), F18
@@ -18881,8 +18881,8 @@ loop65:
 	WORD $0x4f0b5634 // shl v20.16b, v17.16b, #3
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8ae264 // sdot v4.4s, v19.16b, v10.4b[0]
-	WORD $0x4f8be244 // sdot v4.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8ce265 // sdot v5.4s, v19.16b, v12.4b[0]
+	WORD $0x4f8be244 // sdot v4.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8de245 // sdot v5.4s, v18.16b, v13.4b[0]
 	FMOVQ 160(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18892,8 +18892,8 @@ loop65:
 	WORD $0x4f095634 // shl v20.16b, v17.16b, #1
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faae244 // sdot v4.4s, v18.16b, v10.4b[1]
-	WORD $0x4fabe264 // sdot v4.4s, v19.16b, v11.4b[1]
 	WORD $0x4face245 // sdot v5.4s, v18.16b, v12.4b[1]
+	WORD $0x4fabe264 // sdot v4.4s, v19.16b, v11.4b[1]
 	WORD $0x4fade265 // sdot v5.4s, v19.16b, v13.4b[1]
 	FMOVQ 288(R0), F18
 	WORD $0x4e2e1e53 // and v19.16b, v18.16b, v14.16b
@@ -18902,8 +18902,8 @@ loop65:
 	WORD $0x6f0f0634 // ushr v20.16b, v17.16b, #1
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8aea64 // sdot v4.4s, v19.16b, v10.4b[2]
-	WORD $0x4f8bea44 // sdot v4.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8cea65 // sdot v5.4s, v19.16b, v12.4b[2]
+	WORD $0x4f8bea44 // sdot v4.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8dea45 // sdot v5.4s, v18.16b, v13.4b[2]
 	FMOVQ 416(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18913,8 +18913,8 @@ loop65:
 	WORD $0x6f0d0634 // ushr v20.16b, v17.16b, #3
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faaea44 // sdot v4.4s, v18.16b, v10.4b[3]
-	WORD $0x4fabea64 // sdot v4.4s, v19.16b, v11.4b[3]
 	WORD $0x4facea45 // sdot v5.4s, v18.16b, v12.4b[3]
+	WORD $0x4fabea64 // sdot v4.4s, v19.16b, v11.4b[3]
 	WORD $0x4fadea65 // sdot v5.4s, v19.16b, v13.4b[3]
 	FMOVQ 560(R0), F17
 	FMOVQ 48(R0), F18
@@ -18925,8 +18925,8 @@ loop65:
 	WORD $0x4f0b5634 // shl v20.16b, v17.16b, #3
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8ae266 // sdot v6.4s, v19.16b, v10.4b[0]
-	WORD $0x4f8be246 // sdot v6.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8ce267 // sdot v7.4s, v19.16b, v12.4b[0]
+	WORD $0x4f8be246 // sdot v6.4s, v18.16b, v11.4b[0]
 	WORD $0x4f8de247 // sdot v7.4s, v18.16b, v13.4b[0]
 	FMOVQ 176(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18936,8 +18936,8 @@ loop65:
 	WORD $0x4f095634 // shl v20.16b, v17.16b, #1
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faae246 // sdot v6.4s, v18.16b, v10.4b[1]
-	WORD $0x4fabe266 // sdot v6.4s, v19.16b, v11.4b[1]
 	WORD $0x4face247 // sdot v7.4s, v18.16b, v12.4b[1]
+	WORD $0x4fabe266 // sdot v6.4s, v19.16b, v11.4b[1]
 	WORD $0x4fade267 // sdot v7.4s, v19.16b, v13.4b[1]
 	FMOVQ 304(R0), F18
 	WORD $0x4e2e1e53 // and v19.16b, v18.16b, v14.16b
@@ -18946,8 +18946,8 @@ loop65:
 	WORD $0x6f0f0634 // ushr v20.16b, v17.16b, #1
 	WORD $0x6eaf1e92 // bit v18.16b, v20.16b, v15.16b
 	WORD $0x4f8aea66 // sdot v6.4s, v19.16b, v10.4b[2]
-	WORD $0x4f8bea46 // sdot v6.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8cea67 // sdot v7.4s, v19.16b, v12.4b[2]
+	WORD $0x4f8bea46 // sdot v6.4s, v18.16b, v11.4b[2]
 	WORD $0x4f8dea47 // sdot v7.4s, v18.16b, v13.4b[2]
 	FMOVQ 432(R0), F19
 	WORD $0x4e2e1e72 // and v18.16b, v19.16b, v14.16b
@@ -18957,8 +18957,8 @@ loop65:
 	WORD $0x6f0d0634 // ushr v20.16b, v17.16b, #3
 	WORD $0x6eaf1e93 // bit v19.16b, v20.16b, v15.16b
 	WORD $0x4faaea46 // sdot v6.4s, v18.16b, v10.4b[3]
-	WORD $0x4fabea66 // sdot v6.4s, v19.16b, v11.4b[3]
 	WORD $0x4facea47 // sdot v7.4s, v18.16b, v12.4b[3]
+	WORD $0x4fabea66 // sdot v6.4s, v19.16b, v11.4b[3]
 	WORD $0x4fadea67 // sdot v7.4s, v19.16b, v13.4b[3]
 	WORD $0x4e21d911 // scvtf v17.4s, v8.4s
 	WORD $0x6e30de31 // fmul v17.4s, v17.4s, v16.4s
@@ -19100,128 +19100,128 @@ loop67:
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae1e0 // sdot v0.4s, v15.16b, v10.4b[0]
-	WORD $0x4faae200 // sdot v0.4s, v16.16b, v10.4b[1]
 	WORD $0x4f8ce1e1 // sdot v1.4s, v15.16b, v12.4b[0]
+	WORD $0x4faae200 // sdot v0.4s, v16.16b, v10.4b[1]
 	WORD $0x4face201 // sdot v1.4s, v16.16b, v12.4b[1]
 	FMOVQ 256(R0), F15
 	FMOVQ 384(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae9e0 // sdot v0.4s, v15.16b, v10.4b[2]
-	WORD $0x4faaea00 // sdot v0.4s, v16.16b, v10.4b[3]
 	WORD $0x4f8ce9e1 // sdot v1.4s, v15.16b, v12.4b[2]
+	WORD $0x4faaea00 // sdot v0.4s, v16.16b, v10.4b[3]
 	WORD $0x4facea01 // sdot v1.4s, v16.16b, v12.4b[3]
 	FMOVQ 512(R0), F15
 	FMOVQ 640(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be1e0 // sdot v0.4s, v15.16b, v11.4b[0]
-	WORD $0x4fabe200 // sdot v0.4s, v16.16b, v11.4b[1]
 	WORD $0x4f8de1e1 // sdot v1.4s, v15.16b, v13.4b[0]
+	WORD $0x4fabe200 // sdot v0.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade201 // sdot v1.4s, v16.16b, v13.4b[1]
 	FMOVQ 768(R0), F15
 	FMOVQ 896(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be9e0 // sdot v0.4s, v15.16b, v11.4b[2]
-	WORD $0x4fabea00 // sdot v0.4s, v16.16b, v11.4b[3]
 	WORD $0x4f8de9e1 // sdot v1.4s, v15.16b, v13.4b[2]
+	WORD $0x4fabea00 // sdot v0.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea01 // sdot v1.4s, v16.16b, v13.4b[3]
 	FMOVQ 16(R0), F15
 	FMOVQ 144(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae1e2 // sdot v2.4s, v15.16b, v10.4b[0]
-	WORD $0x4faae202 // sdot v2.4s, v16.16b, v10.4b[1]
 	WORD $0x4f8ce1e3 // sdot v3.4s, v15.16b, v12.4b[0]
+	WORD $0x4faae202 // sdot v2.4s, v16.16b, v10.4b[1]
 	WORD $0x4face203 // sdot v3.4s, v16.16b, v12.4b[1]
 	FMOVQ 272(R0), F15
 	FMOVQ 400(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae9e2 // sdot v2.4s, v15.16b, v10.4b[2]
-	WORD $0x4faaea02 // sdot v2.4s, v16.16b, v10.4b[3]
 	WORD $0x4f8ce9e3 // sdot v3.4s, v15.16b, v12.4b[2]
+	WORD $0x4faaea02 // sdot v2.4s, v16.16b, v10.4b[3]
 	WORD $0x4facea03 // sdot v3.4s, v16.16b, v12.4b[3]
 	FMOVQ 528(R0), F15
 	FMOVQ 656(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be1e2 // sdot v2.4s, v15.16b, v11.4b[0]
-	WORD $0x4fabe202 // sdot v2.4s, v16.16b, v11.4b[1]
 	WORD $0x4f8de1e3 // sdot v3.4s, v15.16b, v13.4b[0]
+	WORD $0x4fabe202 // sdot v2.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade203 // sdot v3.4s, v16.16b, v13.4b[1]
 	FMOVQ 784(R0), F15
 	FMOVQ 912(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be9e2 // sdot v2.4s, v15.16b, v11.4b[2]
-	WORD $0x4fabea02 // sdot v2.4s, v16.16b, v11.4b[3]
 	WORD $0x4f8de9e3 // sdot v3.4s, v15.16b, v13.4b[2]
+	WORD $0x4fabea02 // sdot v2.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea03 // sdot v3.4s, v16.16b, v13.4b[3]
 	FMOVQ 32(R0), F15
 	FMOVQ 160(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae1e4 // sdot v4.4s, v15.16b, v10.4b[0]
-	WORD $0x4faae204 // sdot v4.4s, v16.16b, v10.4b[1]
 	WORD $0x4f8ce1e5 // sdot v5.4s, v15.16b, v12.4b[0]
+	WORD $0x4faae204 // sdot v4.4s, v16.16b, v10.4b[1]
 	WORD $0x4face205 // sdot v5.4s, v16.16b, v12.4b[1]
 	FMOVQ 288(R0), F15
 	FMOVQ 416(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae9e4 // sdot v4.4s, v15.16b, v10.4b[2]
-	WORD $0x4faaea04 // sdot v4.4s, v16.16b, v10.4b[3]
 	WORD $0x4f8ce9e5 // sdot v5.4s, v15.16b, v12.4b[2]
+	WORD $0x4faaea04 // sdot v4.4s, v16.16b, v10.4b[3]
 	WORD $0x4facea05 // sdot v5.4s, v16.16b, v12.4b[3]
 	FMOVQ 544(R0), F15
 	FMOVQ 672(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be1e4 // sdot v4.4s, v15.16b, v11.4b[0]
-	WORD $0x4fabe204 // sdot v4.4s, v16.16b, v11.4b[1]
 	WORD $0x4f8de1e5 // sdot v5.4s, v15.16b, v13.4b[0]
+	WORD $0x4fabe204 // sdot v4.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade205 // sdot v5.4s, v16.16b, v13.4b[1]
 	FMOVQ 800(R0), F15
 	FMOVQ 928(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be9e4 // sdot v4.4s, v15.16b, v11.4b[2]
-	WORD $0x4fabea04 // sdot v4.4s, v16.16b, v11.4b[3]
 	WORD $0x4f8de9e5 // sdot v5.4s, v15.16b, v13.4b[2]
+	WORD $0x4fabea04 // sdot v4.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea05 // sdot v5.4s, v16.16b, v13.4b[3]
 	FMOVQ 48(R0), F15
 	FMOVQ 176(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae1e6 // sdot v6.4s, v15.16b, v10.4b[0]
-	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
 	WORD $0x4f8ce1e7 // sdot v7.4s, v15.16b, v12.4b[0]
+	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
 	WORD $0x4face207 // sdot v7.4s, v16.16b, v12.4b[1]
 	FMOVQ 304(R0), F15
 	FMOVQ 432(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8ae9e6 // sdot v6.4s, v15.16b, v10.4b[2]
-	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
 	WORD $0x4f8ce9e7 // sdot v7.4s, v15.16b, v12.4b[2]
+	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
 	WORD $0x4facea07 // sdot v7.4s, v16.16b, v12.4b[3]
 	FMOVQ 560(R0), F15
 	FMOVQ 688(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be1e6 // sdot v6.4s, v15.16b, v11.4b[0]
-	WORD $0x4fabe206 // sdot v6.4s, v16.16b, v11.4b[1]
 	WORD $0x4f8de1e7 // sdot v7.4s, v15.16b, v13.4b[0]
+	WORD $0x4fabe206 // sdot v6.4s, v16.16b, v11.4b[1]
 	WORD $0x4fade207 // sdot v7.4s, v16.16b, v13.4b[1]
 	FMOVQ 816(R0), F15
 	FMOVQ 944(R0), F16
 	WORD $0x6e2e1def // eor v15.16b, v15.16b, v14.16b
 	WORD $0x6e2e1e10 // eor v16.16b, v16.16b, v14.16b
 	WORD $0x4f8be9e6 // sdot v6.4s, v15.16b, v11.4b[2]
-	WORD $0x4fabea06 // sdot v6.4s, v16.16b, v11.4b[3]
 	WORD $0x4f8de9e7 // sdot v7.4s, v15.16b, v13.4b[2]
+	WORD $0x4fabea06 // sdot v6.4s, v16.16b, v11.4b[3]
 	WORD $0x4fadea07 // sdot v7.4s, v16.16b, v13.4b[3]
 	FMOVD 1024(R6), F15
 	WORD $0x0e2179ef // fcvtl v15.4s, v15.4h
@@ -19329,8 +19329,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae220 // sdot v0.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be200 // sdot v0.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce221 // sdot v1.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be200 // sdot v0.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de201 // sdot v1.4s, v16.16b, v13.4b[0]
 	FMOVQ 128(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19338,8 +19338,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae200 // sdot v0.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe220 // sdot v0.4s, v17.16b, v11.4b[1]
 	WORD $0x4face201 // sdot v1.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe220 // sdot v0.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade221 // sdot v1.4s, v17.16b, v13.4b[1]
 	FMOVQ 256(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19347,8 +19347,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea20 // sdot v0.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea00 // sdot v0.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea21 // sdot v1.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea00 // sdot v0.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea01 // sdot v1.4s, v16.16b, v13.4b[2]
 	FMOVQ 384(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19356,8 +19356,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea00 // sdot v0.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea20 // sdot v0.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea01 // sdot v1.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea20 // sdot v0.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea21 // sdot v1.4s, v17.16b, v13.4b[3]
 	FMOVQ 16(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19365,8 +19365,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae222 // sdot v2.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be202 // sdot v2.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce223 // sdot v3.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be202 // sdot v2.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de203 // sdot v3.4s, v16.16b, v13.4b[0]
 	FMOVQ 144(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19374,8 +19374,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae202 // sdot v2.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe222 // sdot v2.4s, v17.16b, v11.4b[1]
 	WORD $0x4face203 // sdot v3.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe222 // sdot v2.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade223 // sdot v3.4s, v17.16b, v13.4b[1]
 	FMOVQ 272(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19383,8 +19383,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea22 // sdot v2.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea02 // sdot v2.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea23 // sdot v3.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea02 // sdot v2.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea03 // sdot v3.4s, v16.16b, v13.4b[2]
 	FMOVQ 400(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19392,8 +19392,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea02 // sdot v2.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea22 // sdot v2.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea03 // sdot v3.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea22 // sdot v2.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea23 // sdot v3.4s, v17.16b, v13.4b[3]
 	FMOVQ 32(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19401,8 +19401,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae224 // sdot v4.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be204 // sdot v4.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce225 // sdot v5.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be204 // sdot v4.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de205 // sdot v5.4s, v16.16b, v13.4b[0]
 	FMOVQ 160(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19410,8 +19410,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae204 // sdot v4.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe224 // sdot v4.4s, v17.16b, v11.4b[1]
 	WORD $0x4face205 // sdot v5.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe224 // sdot v4.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade225 // sdot v5.4s, v17.16b, v13.4b[1]
 	FMOVQ 288(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19419,8 +19419,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea24 // sdot v4.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea04 // sdot v4.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea25 // sdot v5.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea04 // sdot v4.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea05 // sdot v5.4s, v16.16b, v13.4b[2]
 	FMOVQ 416(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19428,8 +19428,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea04 // sdot v4.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea24 // sdot v4.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea05 // sdot v5.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea24 // sdot v4.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea25 // sdot v5.4s, v17.16b, v13.4b[3]
 	FMOVQ 48(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19437,8 +19437,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae226 // sdot v6.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be206 // sdot v6.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce227 // sdot v7.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be206 // sdot v6.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de207 // sdot v7.4s, v16.16b, v13.4b[0]
 	FMOVQ 176(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19446,8 +19446,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe226 // sdot v6.4s, v17.16b, v11.4b[1]
 	WORD $0x4face207 // sdot v7.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe226 // sdot v6.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade227 // sdot v7.4s, v17.16b, v13.4b[1]
 	FMOVQ 304(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19455,8 +19455,8 @@ loop69:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea26 // sdot v6.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea06 // sdot v6.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea27 // sdot v7.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea06 // sdot v6.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea07 // sdot v7.4s, v16.16b, v13.4b[2]
 	FMOVQ 432(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19464,8 +19464,8 @@ loop69:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea26 // sdot v6.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea07 // sdot v7.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea26 // sdot v6.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea27 // sdot v7.4s, v17.16b, v13.4b[3]
 	FMOVD 512(R6), F16
 	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
@@ -19573,8 +19573,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae220 // sdot v0.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be200 // sdot v0.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce221 // sdot v1.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be200 // sdot v0.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de201 // sdot v1.4s, v16.16b, v13.4b[0]
 	FMOVQ 128(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19582,8 +19582,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae200 // sdot v0.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe220 // sdot v0.4s, v17.16b, v11.4b[1]
 	WORD $0x4face201 // sdot v1.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe220 // sdot v0.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade221 // sdot v1.4s, v17.16b, v13.4b[1]
 	FMOVQ 256(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19591,8 +19591,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea20 // sdot v0.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea00 // sdot v0.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea21 // sdot v1.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea00 // sdot v0.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea01 // sdot v1.4s, v16.16b, v13.4b[2]
 	FMOVQ 384(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19600,8 +19600,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea00 // sdot v0.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea20 // sdot v0.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea01 // sdot v1.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea20 // sdot v0.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea21 // sdot v1.4s, v17.16b, v13.4b[3]
 	FMOVQ 16(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19609,8 +19609,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae222 // sdot v2.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be202 // sdot v2.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce223 // sdot v3.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be202 // sdot v2.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de203 // sdot v3.4s, v16.16b, v13.4b[0]
 	FMOVQ 144(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19618,8 +19618,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae202 // sdot v2.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe222 // sdot v2.4s, v17.16b, v11.4b[1]
 	WORD $0x4face203 // sdot v3.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe222 // sdot v2.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade223 // sdot v3.4s, v17.16b, v13.4b[1]
 	FMOVQ 272(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19627,8 +19627,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea22 // sdot v2.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea02 // sdot v2.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea23 // sdot v3.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea02 // sdot v2.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea03 // sdot v3.4s, v16.16b, v13.4b[2]
 	FMOVQ 400(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19636,8 +19636,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea02 // sdot v2.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea22 // sdot v2.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea03 // sdot v3.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea22 // sdot v2.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea23 // sdot v3.4s, v17.16b, v13.4b[3]
 	FMOVQ 32(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19645,8 +19645,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae224 // sdot v4.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be204 // sdot v4.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce225 // sdot v5.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be204 // sdot v4.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de205 // sdot v5.4s, v16.16b, v13.4b[0]
 	FMOVQ 160(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19654,8 +19654,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae204 // sdot v4.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe224 // sdot v4.4s, v17.16b, v11.4b[1]
 	WORD $0x4face205 // sdot v5.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe224 // sdot v4.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade225 // sdot v5.4s, v17.16b, v13.4b[1]
 	FMOVQ 288(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19663,8 +19663,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea24 // sdot v4.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea04 // sdot v4.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea25 // sdot v5.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea04 // sdot v4.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea05 // sdot v5.4s, v16.16b, v13.4b[2]
 	FMOVQ 416(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19672,8 +19672,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea04 // sdot v4.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea24 // sdot v4.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea05 // sdot v5.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea24 // sdot v4.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea25 // sdot v5.4s, v17.16b, v13.4b[3]
 	FMOVQ 48(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19681,8 +19681,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8ae226 // sdot v6.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8be206 // sdot v6.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8ce227 // sdot v7.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8be206 // sdot v6.4s, v16.16b, v11.4b[0]
 	WORD $0x4f8de207 // sdot v7.4s, v16.16b, v13.4b[0]
 	FMOVQ 176(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19690,8 +19690,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
-	WORD $0x4fabe226 // sdot v6.4s, v17.16b, v11.4b[1]
 	WORD $0x4face207 // sdot v7.4s, v16.16b, v12.4b[1]
+	WORD $0x4fabe226 // sdot v6.4s, v17.16b, v11.4b[1]
 	WORD $0x4fade227 // sdot v7.4s, v17.16b, v13.4b[1]
 	FMOVQ 304(R0), F16
 	WORD $0x4e2e1e11 // and v17.16b, v16.16b, v14.16b
@@ -19699,8 +19699,8 @@ loop71:
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4f8aea26 // sdot v6.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8bea06 // sdot v6.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8cea27 // sdot v7.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8bea06 // sdot v6.4s, v16.16b, v11.4b[2]
 	WORD $0x4f8dea07 // sdot v7.4s, v16.16b, v13.4b[2]
 	FMOVQ 432(R0), F17
 	WORD $0x4e2e1e30 // and v16.16b, v17.16b, v14.16b
@@ -19708,8 +19708,8 @@ loop71:
 	WORD $0x4e1001f0 // tbl v16.16b, {v15.16b}, v16.16b
 	WORD $0x4e1101f1 // tbl v17.16b, {v15.16b}, v17.16b
 	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
-	WORD $0x4fabea26 // sdot v6.4s, v17.16b, v11.4b[3]
 	WORD $0x4facea07 // sdot v7.4s, v16.16b, v12.4b[3]
+	WORD $0x4fabea26 // sdot v6.4s, v17.16b, v11.4b[3]
 	WORD $0x4fadea27 // sdot v7.4s, v17.16b, v13.4b[3]
 	FMOVS 512(R6), F16
 	WORD $0x2f08a610 // uxtl v16.8h, v16.8b
@@ -20145,113 +20145,113 @@ loop74:
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c1 // sdot v1.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a1 // sdot v1.4s, v21.16b, v20.4b[0]
 	FMOVQ 640(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a1 // sdot v1.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
 	FMOVQ 768(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac1 // sdot v1.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa1 // sdot v1.4s, v21.16b, v20.4b[2]
 	FMOVQ 896(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa1 // sdot v1.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
 	FMOVQ 528(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a3 // sdot v3.4s, v21.16b, v20.4b[0]
 	FMOVQ 656(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a3 // sdot v3.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
 	FMOVQ 784(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa3 // sdot v3.4s, v21.16b, v20.4b[2]
 	FMOVQ 912(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa3 // sdot v3.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
 	FMOVQ 544(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c5 // sdot v5.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a5 // sdot v5.4s, v21.16b, v20.4b[0]
 	FMOVQ 672(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a5 // sdot v5.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
 	FMOVQ 800(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac5 // sdot v5.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa5 // sdot v5.4s, v21.16b, v20.4b[2]
 	FMOVQ 928(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa5 // sdot v5.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
 	FMOVQ 560(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a7 // sdot v7.4s, v21.16b, v20.4b[0]
 	FMOVQ 688(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a7 // sdot v7.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
 	FMOVQ 816(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa7 // sdot v7.4s, v21.16b, v20.4b[2]
 	FMOVQ 944(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa7 // sdot v7.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
 	FMOVQ 0(R7), F21
 	WORD $0x4f3856b5 // shl v21.4s, v21.4s, #24
@@ -20289,113 +20289,113 @@ loop74:
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c1 // sdot v1.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a1 // sdot v1.4s, v21.16b, v20.4b[0]
 	FMOVQ 1152(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a1 // sdot v1.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
 	FMOVQ 1280(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac1 // sdot v1.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa1 // sdot v1.4s, v21.16b, v20.4b[2]
 	FMOVQ 1408(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa1 // sdot v1.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
 	FMOVQ 1040(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a3 // sdot v3.4s, v21.16b, v20.4b[0]
 	FMOVQ 1168(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a3 // sdot v3.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
 	FMOVQ 1296(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa3 // sdot v3.4s, v21.16b, v20.4b[2]
 	FMOVQ 1424(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa3 // sdot v3.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
 	FMOVQ 1056(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c5 // sdot v5.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a5 // sdot v5.4s, v21.16b, v20.4b[0]
 	FMOVQ 1184(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a5 // sdot v5.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
 	FMOVQ 1312(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac5 // sdot v5.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa5 // sdot v5.4s, v21.16b, v20.4b[2]
 	FMOVQ 1440(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa5 // sdot v5.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
 	FMOVQ 1072(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a7 // sdot v7.4s, v21.16b, v20.4b[0]
 	FMOVQ 1200(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a7 // sdot v7.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
 	FMOVQ 1328(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa7 // sdot v7.4s, v21.16b, v20.4b[2]
 	FMOVQ 1456(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa7 // sdot v7.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
 	FMOVQ 0(R7), F21
 	WORD $0x4f3056b5 // shl v21.4s, v21.4s, #16
@@ -20433,113 +20433,113 @@ loop74:
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c1 // sdot v1.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a1 // sdot v1.4s, v21.16b, v20.4b[0]
 	FMOVQ 1664(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a1 // sdot v1.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
 	FMOVQ 1792(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac1 // sdot v1.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa1 // sdot v1.4s, v21.16b, v20.4b[2]
 	FMOVQ 1920(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa1 // sdot v1.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
 	FMOVQ 1552(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a3 // sdot v3.4s, v21.16b, v20.4b[0]
 	FMOVQ 1680(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a3 // sdot v3.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
 	FMOVQ 1808(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa3 // sdot v3.4s, v21.16b, v20.4b[2]
 	FMOVQ 1936(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa3 // sdot v3.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
 	FMOVQ 1568(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c5 // sdot v5.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a5 // sdot v5.4s, v21.16b, v20.4b[0]
 	FMOVQ 1696(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a5 // sdot v5.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
 	FMOVQ 1824(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac5 // sdot v5.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa5 // sdot v5.4s, v21.16b, v20.4b[2]
 	FMOVQ 1952(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa5 // sdot v5.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
 	FMOVQ 1584(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a7 // sdot v7.4s, v21.16b, v20.4b[0]
 	FMOVQ 1712(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a7 // sdot v7.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
 	FMOVQ 1840(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa7 // sdot v7.4s, v21.16b, v20.4b[2]
 	FMOVQ 1968(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa7 // sdot v7.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
 	FMOVQ 0(R7), F21
 	WORD $0x4f2856b5 // shl v21.4s, v21.4s, #8
@@ -20577,113 +20577,113 @@ loop74:
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c1 // sdot v1.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a0 // sdot v0.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a1 // sdot v1.4s, v21.16b, v20.4b[0]
 	FMOVQ 2176(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a1 // sdot v1.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
 	FMOVQ 2304(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac1 // sdot v1.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa0 // sdot v0.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa1 // sdot v1.4s, v21.16b, v20.4b[2]
 	FMOVQ 2432(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa1 // sdot v1.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
 	FMOVQ 2064(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a2 // sdot v2.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a3 // sdot v3.4s, v21.16b, v20.4b[0]
 	FMOVQ 2192(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a3 // sdot v3.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
 	FMOVQ 2320(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa2 // sdot v2.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa3 // sdot v3.4s, v21.16b, v20.4b[2]
 	FMOVQ 2448(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa3 // sdot v3.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
 	FMOVQ 2080(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c5 // sdot v5.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a4 // sdot v4.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a5 // sdot v5.4s, v21.16b, v20.4b[0]
 	FMOVQ 2208(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a5 // sdot v5.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
 	FMOVQ 2336(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac5 // sdot v5.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa4 // sdot v4.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa5 // sdot v5.4s, v21.16b, v20.4b[2]
 	FMOVQ 2464(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa5 // sdot v5.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
 	FMOVQ 2096(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
-	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
+	WORD $0x4f92e2a6 // sdot v6.4s, v21.16b, v18.4b[0]
 	WORD $0x4f94e2a7 // sdot v7.4s, v21.16b, v20.4b[0]
 	FMOVQ 2224(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
-	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb3e2a7 // sdot v7.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
 	FMOVQ 2352(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
-	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
+	WORD $0x4f92eaa6 // sdot v6.4s, v21.16b, v18.4b[2]
 	WORD $0x4f94eaa7 // sdot v7.4s, v21.16b, v20.4b[2]
 	FMOVQ 2480(R0), F22
 	WORD $0x4e301ed5 // and v21.16b, v22.16b, v16.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
-	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb3eaa7 // sdot v7.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
 	FMOVQ 0(R7), F21
 	WORD $0x6f2806b5 // ushr v21.4s, v21.4s, #24
@@ -21116,8 +21116,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e300 // sdot v0.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e301 // sdot v1.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e1 // sdot v1.4s, v23.16b, v21.4b[0]
 	FMOVQ 640(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21127,8 +21127,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e0 // sdot v0.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e1 // sdot v1.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e301 // sdot v1.4s, v24.16b, v21.4b[1]
 	FMOVQ 768(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21137,8 +21137,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb00 // sdot v0.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb01 // sdot v1.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 896(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21148,8 +21148,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae0 // sdot v0.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae1 // sdot v1.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 1040(R0), F22
 	FMOVQ 528(R0), F23
@@ -21160,8 +21160,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e302 // sdot v2.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e303 // sdot v3.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e3 // sdot v3.4s, v23.16b, v21.4b[0]
 	FMOVQ 656(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21171,8 +21171,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e2 // sdot v2.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e303 // sdot v3.4s, v24.16b, v21.4b[1]
 	FMOVQ 784(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21181,8 +21181,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb02 // sdot v2.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb03 // sdot v3.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 912(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21192,8 +21192,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae2 // sdot v2.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 1056(R0), F22
 	FMOVQ 544(R0), F23
@@ -21204,8 +21204,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e304 // sdot v4.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e305 // sdot v5.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e5 // sdot v5.4s, v23.16b, v21.4b[0]
 	FMOVQ 672(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21215,8 +21215,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e4 // sdot v4.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e5 // sdot v5.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e305 // sdot v5.4s, v24.16b, v21.4b[1]
 	FMOVQ 800(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21225,8 +21225,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb04 // sdot v4.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb05 // sdot v5.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 928(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21236,8 +21236,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae4 // sdot v4.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae5 // sdot v5.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 1072(R0), F22
 	FMOVQ 560(R0), F23
@@ -21248,8 +21248,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e306 // sdot v6.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e307 // sdot v7.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e7 // sdot v7.4s, v23.16b, v21.4b[0]
 	FMOVQ 688(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21259,8 +21259,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e6 // sdot v6.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e307 // sdot v7.4s, v24.16b, v21.4b[1]
 	FMOVQ 816(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21269,8 +21269,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb06 // sdot v6.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb07 // sdot v7.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 944(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21280,8 +21280,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae6 // sdot v6.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3856d6 // shl v22.4s, v22.4s, #24
@@ -21324,8 +21324,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e300 // sdot v0.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e301 // sdot v1.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e1 // sdot v1.4s, v23.16b, v21.4b[0]
 	FMOVQ 1280(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21335,8 +21335,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e0 // sdot v0.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e1 // sdot v1.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e301 // sdot v1.4s, v24.16b, v21.4b[1]
 	FMOVQ 1408(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21345,8 +21345,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb00 // sdot v0.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb01 // sdot v1.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 1536(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21356,8 +21356,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae0 // sdot v0.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae1 // sdot v1.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 1680(R0), F22
 	FMOVQ 1168(R0), F23
@@ -21368,8 +21368,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e302 // sdot v2.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e303 // sdot v3.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e3 // sdot v3.4s, v23.16b, v21.4b[0]
 	FMOVQ 1296(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21379,8 +21379,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e2 // sdot v2.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e303 // sdot v3.4s, v24.16b, v21.4b[1]
 	FMOVQ 1424(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21389,8 +21389,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb02 // sdot v2.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb03 // sdot v3.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 1552(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21400,8 +21400,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae2 // sdot v2.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 1696(R0), F22
 	FMOVQ 1184(R0), F23
@@ -21412,8 +21412,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e304 // sdot v4.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e305 // sdot v5.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e5 // sdot v5.4s, v23.16b, v21.4b[0]
 	FMOVQ 1312(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21423,8 +21423,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e4 // sdot v4.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e5 // sdot v5.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e305 // sdot v5.4s, v24.16b, v21.4b[1]
 	FMOVQ 1440(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21433,8 +21433,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb04 // sdot v4.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb05 // sdot v5.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 1568(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21444,8 +21444,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae4 // sdot v4.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae5 // sdot v5.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 1712(R0), F22
 	FMOVQ 1200(R0), F23
@@ -21456,8 +21456,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e306 // sdot v6.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e307 // sdot v7.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e7 // sdot v7.4s, v23.16b, v21.4b[0]
 	FMOVQ 1328(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21467,8 +21467,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e6 // sdot v6.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e307 // sdot v7.4s, v24.16b, v21.4b[1]
 	FMOVQ 1456(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21477,8 +21477,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb06 // sdot v6.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb07 // sdot v7.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 1584(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21488,8 +21488,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae6 // sdot v6.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3056d6 // shl v22.4s, v22.4s, #16
@@ -21532,8 +21532,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e300 // sdot v0.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e301 // sdot v1.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e1 // sdot v1.4s, v23.16b, v21.4b[0]
 	FMOVQ 1920(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21543,8 +21543,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e0 // sdot v0.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e1 // sdot v1.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e301 // sdot v1.4s, v24.16b, v21.4b[1]
 	FMOVQ 2048(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21553,8 +21553,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb00 // sdot v0.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb01 // sdot v1.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 2176(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21564,8 +21564,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae0 // sdot v0.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae1 // sdot v1.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 2320(R0), F22
 	FMOVQ 1808(R0), F23
@@ -21576,8 +21576,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e302 // sdot v2.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e303 // sdot v3.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e3 // sdot v3.4s, v23.16b, v21.4b[0]
 	FMOVQ 1936(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21587,8 +21587,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e2 // sdot v2.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e303 // sdot v3.4s, v24.16b, v21.4b[1]
 	FMOVQ 2064(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21597,8 +21597,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb02 // sdot v2.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb03 // sdot v3.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 2192(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21608,8 +21608,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae2 // sdot v2.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 2336(R0), F22
 	FMOVQ 1824(R0), F23
@@ -21620,8 +21620,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e304 // sdot v4.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e305 // sdot v5.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e5 // sdot v5.4s, v23.16b, v21.4b[0]
 	FMOVQ 1952(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21631,8 +21631,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e4 // sdot v4.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e5 // sdot v5.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e305 // sdot v5.4s, v24.16b, v21.4b[1]
 	FMOVQ 2080(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21641,8 +21641,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb04 // sdot v4.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb05 // sdot v5.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 2208(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21652,8 +21652,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae4 // sdot v4.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae5 // sdot v5.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 2352(R0), F22
 	FMOVQ 1840(R0), F23
@@ -21664,8 +21664,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e306 // sdot v6.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e307 // sdot v7.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e7 // sdot v7.4s, v23.16b, v21.4b[0]
 	FMOVQ 1968(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21675,8 +21675,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e6 // sdot v6.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e307 // sdot v7.4s, v24.16b, v21.4b[1]
 	FMOVQ 2096(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21685,8 +21685,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb06 // sdot v6.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb07 // sdot v7.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 2224(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21696,8 +21696,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae6 // sdot v6.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2856d6 // shl v22.4s, v22.4s, #8
@@ -21740,8 +21740,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e300 // sdot v0.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e301 // sdot v1.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e0 // sdot v0.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e1 // sdot v1.4s, v23.16b, v21.4b[0]
 	FMOVQ 2560(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21751,8 +21751,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e0 // sdot v0.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e1 // sdot v1.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e300 // sdot v0.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e301 // sdot v1.4s, v24.16b, v21.4b[1]
 	FMOVQ 2688(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21761,8 +21761,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb00 // sdot v0.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb01 // sdot v1.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae0 // sdot v0.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 2816(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21772,8 +21772,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae0 // sdot v0.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae1 // sdot v1.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb00 // sdot v0.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 2960(R0), F22
 	FMOVQ 2448(R0), F23
@@ -21784,8 +21784,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e302 // sdot v2.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e303 // sdot v3.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e2 // sdot v2.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e3 // sdot v3.4s, v23.16b, v21.4b[0]
 	FMOVQ 2576(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21795,8 +21795,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e2 // sdot v2.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e302 // sdot v2.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e303 // sdot v3.4s, v24.16b, v21.4b[1]
 	FMOVQ 2704(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21805,8 +21805,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb02 // sdot v2.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb03 // sdot v3.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae2 // sdot v2.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 2832(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21816,8 +21816,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae2 // sdot v2.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb02 // sdot v2.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 2976(R0), F22
 	FMOVQ 2464(R0), F23
@@ -21828,8 +21828,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e304 // sdot v4.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e305 // sdot v5.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e4 // sdot v4.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e5 // sdot v5.4s, v23.16b, v21.4b[0]
 	FMOVQ 2592(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21839,8 +21839,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e4 // sdot v4.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e5 // sdot v5.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e304 // sdot v4.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e305 // sdot v5.4s, v24.16b, v21.4b[1]
 	FMOVQ 2720(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21849,8 +21849,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb04 // sdot v4.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb05 // sdot v5.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae4 // sdot v4.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 2848(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21860,8 +21860,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae4 // sdot v4.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae5 // sdot v5.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb04 // sdot v4.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 2992(R0), F22
 	FMOVQ 2480(R0), F23
@@ -21872,8 +21872,8 @@ loop77:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92e306 // sdot v6.4s, v24.16b, v18.4b[0]
-	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f94e307 // sdot v7.4s, v24.16b, v20.4b[0]
+	WORD $0x4f93e2e6 // sdot v6.4s, v23.16b, v19.4b[0]
 	WORD $0x4f95e2e7 // sdot v7.4s, v23.16b, v21.4b[0]
 	FMOVQ 2608(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21883,8 +21883,8 @@ loop77:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2e2e6 // sdot v6.4s, v23.16b, v18.4b[1]
-	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
+	WORD $0x4fb3e306 // sdot v6.4s, v24.16b, v19.4b[1]
 	WORD $0x4fb5e307 // sdot v7.4s, v24.16b, v21.4b[1]
 	FMOVQ 2736(R0), F23
 	WORD $0x4e301ef8 // and v24.16b, v23.16b, v16.16b
@@ -21893,8 +21893,8 @@ loop77:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb11f37 // bit v23.16b, v25.16b, v17.16b
 	WORD $0x4f92eb06 // sdot v6.4s, v24.16b, v18.4b[2]
-	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f94eb07 // sdot v7.4s, v24.16b, v20.4b[2]
+	WORD $0x4f93eae6 // sdot v6.4s, v23.16b, v19.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 2864(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -21904,8 +21904,8 @@ loop77:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb2eae6 // sdot v6.4s, v23.16b, v18.4b[3]
-	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
+	WORD $0x4fb3eb06 // sdot v6.4s, v24.16b, v19.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x6f2806d6 // ushr v22.4s, v22.4s, #24
@@ -22091,8 +22091,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 832(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22102,8 +22102,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e0 // sdot v0.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 592(R0), F22
 	FMOVQ 720(R0), F23
@@ -22113,8 +22113,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 848(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22124,8 +22124,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e2 // sdot v2.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 608(R0), F22
 	FMOVQ 736(R0), F23
@@ -22135,8 +22135,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 864(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22146,8 +22146,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e4 // sdot v4.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 624(R0), F22
 	FMOVQ 752(R0), F23
@@ -22157,8 +22157,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 880(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22168,8 +22168,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e6 // sdot v6.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3856d6 // shl v22.4s, v22.4s, #24
@@ -22209,8 +22209,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 1216(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22220,8 +22220,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e0 // sdot v0.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 976(R0), F22
 	FMOVQ 1104(R0), F23
@@ -22231,8 +22231,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 1232(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22242,8 +22242,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e2 // sdot v2.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 992(R0), F22
 	FMOVQ 1120(R0), F23
@@ -22253,8 +22253,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 1248(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22264,8 +22264,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e4 // sdot v4.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 1008(R0), F22
 	FMOVQ 1136(R0), F23
@@ -22275,8 +22275,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 1264(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22286,8 +22286,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e6 // sdot v6.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3056d6 // shl v22.4s, v22.4s, #16
@@ -22327,8 +22327,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 1600(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22338,8 +22338,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e0 // sdot v0.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 1360(R0), F22
 	FMOVQ 1488(R0), F23
@@ -22349,8 +22349,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 1616(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22360,8 +22360,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e2 // sdot v2.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 1376(R0), F22
 	FMOVQ 1504(R0), F23
@@ -22371,8 +22371,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 1632(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22382,8 +22382,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e4 // sdot v4.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 1392(R0), F22
 	FMOVQ 1520(R0), F23
@@ -22393,8 +22393,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 1648(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22404,8 +22404,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e6 // sdot v6.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2856d6 // shl v22.4s, v22.4s, #8
@@ -22445,8 +22445,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae0 // sdot v0.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae1 // sdot v1.4s, v23.16b, v21.4b[2]
 	FMOVQ 1984(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22456,8 +22456,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e0 // sdot v0.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb00 // sdot v0.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb01 // sdot v1.4s, v24.16b, v21.4b[3]
 	FMOVQ 1744(R0), F22
 	FMOVQ 1872(R0), F23
@@ -22467,8 +22467,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae2 // sdot v2.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae3 // sdot v3.4s, v23.16b, v21.4b[2]
 	FMOVQ 2000(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22478,8 +22478,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e2 // sdot v2.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb02 // sdot v2.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb03 // sdot v3.4s, v24.16b, v21.4b[3]
 	FMOVQ 1760(R0), F22
 	FMOVQ 1888(R0), F23
@@ -22489,8 +22489,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae4 // sdot v4.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae5 // sdot v5.4s, v23.16b, v21.4b[2]
 	FMOVQ 2016(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22500,8 +22500,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e4 // sdot v4.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb04 // sdot v4.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb05 // sdot v5.4s, v24.16b, v21.4b[3]
 	FMOVQ 1776(R0), F22
 	FMOVQ 1904(R0), F23
@@ -22511,8 +22511,8 @@ loop80:
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x6eb11ed7 // bit v23.16b, v22.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4f94eae6 // sdot v6.4s, v23.16b, v20.4b[2]
 	WORD $0x4f95eae7 // sdot v7.4s, v23.16b, v21.4b[2]
 	FMOVQ 2032(R0), F24
 	WORD $0x4e301f17 // and v23.16b, v24.16b, v16.16b
@@ -22522,8 +22522,8 @@ loop80:
 	WORD $0x6f0e06d9 // ushr v25.16b, v22.16b, #2
 	WORD $0x6eb11f38 // bit v24.16b, v25.16b, v17.16b
 	WORD $0x4fb4e2e6 // sdot v6.4s, v23.16b, v20.4b[1]
-	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
+	WORD $0x4fb4eb06 // sdot v6.4s, v24.16b, v20.4b[3]
 	WORD $0x4fb5eb07 // sdot v7.4s, v24.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2806d6 // sshr v22.4s, v22.4s, #24
@@ -23085,60 +23085,60 @@ loop83:
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e280 // sdot v0.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e281 // sdot v1.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a1 // sdot v1.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea80 // sdot v0.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea81 // sdot v1.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa1 // sdot v1.4s, v21.16b, v18.4b[3]
 	FMOVQ 656(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e282 // sdot v2.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e283 // sdot v3.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a3 // sdot v3.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea82 // sdot v2.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea83 // sdot v3.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa3 // sdot v3.4s, v21.16b, v18.4b[3]
 	FMOVQ 672(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e284 // sdot v4.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e285 // sdot v5.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a5 // sdot v5.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea84 // sdot v4.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea85 // sdot v5.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa5 // sdot v5.4s, v21.16b, v18.4b[3]
 	FMOVQ 688(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e286 // sdot v6.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e287 // sdot v7.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a7 // sdot v7.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea86 // sdot v6.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea87 // sdot v7.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa7 // sdot v7.4s, v21.16b, v18.4b[3]
 	FMOVQ 0(R7), F19
 	WORD $0x4f385673 // shl v19.4s, v19.4s, #24
@@ -23175,60 +23175,60 @@ loop83:
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e280 // sdot v0.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e281 // sdot v1.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a1 // sdot v1.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea80 // sdot v0.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea81 // sdot v1.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa1 // sdot v1.4s, v21.16b, v18.4b[3]
 	FMOVQ 784(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e282 // sdot v2.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e283 // sdot v3.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a3 // sdot v3.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea82 // sdot v2.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea83 // sdot v3.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa3 // sdot v3.4s, v21.16b, v18.4b[3]
 	FMOVQ 800(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e284 // sdot v4.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e285 // sdot v5.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a5 // sdot v5.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea84 // sdot v4.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea85 // sdot v5.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa5 // sdot v5.4s, v21.16b, v18.4b[3]
 	FMOVQ 816(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e286 // sdot v6.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e287 // sdot v7.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a7 // sdot v7.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea86 // sdot v6.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea87 // sdot v7.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa7 // sdot v7.4s, v21.16b, v18.4b[3]
 	FMOVQ 0(R7), F19
 	WORD $0x4f305673 // shl v19.4s, v19.4s, #16
@@ -23265,60 +23265,60 @@ loop83:
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e280 // sdot v0.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e281 // sdot v1.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a1 // sdot v1.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea80 // sdot v0.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea81 // sdot v1.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa1 // sdot v1.4s, v21.16b, v18.4b[3]
 	FMOVQ 912(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e282 // sdot v2.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e283 // sdot v3.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a3 // sdot v3.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea82 // sdot v2.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea83 // sdot v3.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa3 // sdot v3.4s, v21.16b, v18.4b[3]
 	FMOVQ 928(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e284 // sdot v4.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e285 // sdot v5.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a5 // sdot v5.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea84 // sdot v4.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea85 // sdot v5.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa5 // sdot v5.4s, v21.16b, v18.4b[3]
 	FMOVQ 944(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e286 // sdot v6.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e287 // sdot v7.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a7 // sdot v7.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea86 // sdot v6.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea87 // sdot v7.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa7 // sdot v7.4s, v21.16b, v18.4b[3]
 	FMOVQ 0(R7), F19
 	WORD $0x4f285673 // shl v19.4s, v19.4s, #8
@@ -23355,60 +23355,60 @@ loop83:
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e280 // sdot v0.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e281 // sdot v1.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a0 // sdot v0.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a1 // sdot v1.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea80 // sdot v0.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea81 // sdot v1.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa0 // sdot v0.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa1 // sdot v1.4s, v21.16b, v18.4b[3]
 	FMOVQ 1040(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e282 // sdot v2.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e283 // sdot v3.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a2 // sdot v2.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a3 // sdot v3.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea82 // sdot v2.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea83 // sdot v3.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa2 // sdot v2.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa3 // sdot v3.4s, v21.16b, v18.4b[3]
 	FMOVQ 1056(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e284 // sdot v4.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e285 // sdot v5.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a4 // sdot v4.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a5 // sdot v5.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea84 // sdot v4.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea85 // sdot v5.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa4 // sdot v4.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa5 // sdot v5.4s, v21.16b, v18.4b[3]
 	FMOVQ 1072(R0), F19
 	WORD $0x4e301e74 // and v20.16b, v19.16b, v16.16b
 	WORD $0x6f0e0675 // ushr v21.16b, v19.16b, #2
 	WORD $0x4e301eb5 // and v21.16b, v21.16b, v16.16b
 	WORD $0x4f91e286 // sdot v6.4s, v20.16b, v17.4b[0]
-	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4f92e287 // sdot v7.4s, v20.16b, v18.4b[0]
+	WORD $0x4fb1e2a6 // sdot v6.4s, v21.16b, v17.4b[1]
 	WORD $0x4fb2e2a7 // sdot v7.4s, v21.16b, v18.4b[1]
 	WORD $0x6f0c0674 // ushr v20.16b, v19.16b, #4
 	WORD $0x4e301e94 // and v20.16b, v20.16b, v16.16b
 	WORD $0x6f0a0675 // ushr v21.16b, v19.16b, #6
 	WORD $0x4f91ea86 // sdot v6.4s, v20.16b, v17.4b[2]
-	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4f92ea87 // sdot v7.4s, v20.16b, v18.4b[2]
+	WORD $0x4fb1eaa6 // sdot v6.4s, v21.16b, v17.4b[3]
 	WORD $0x4fb2eaa7 // sdot v7.4s, v21.16b, v18.4b[3]
 	FMOVQ 0(R7), F19
 	WORD $0x6f280673 // ushr v19.4s, v19.4s, #24
@@ -23714,8 +23714,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e321 // sdot v1.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23724,8 +23724,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb00 // sdot v0.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb01 // sdot v1.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb21 // sdot v1.4s, v25.16b, v21.4b[3]
 	FMOVQ 464(R0), F22
 	FMOVQ 592(R0), F23
@@ -23737,8 +23737,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e323 // sdot v3.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23747,8 +23747,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb02 // sdot v2.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb03 // sdot v3.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb23 // sdot v3.4s, v25.16b, v21.4b[3]
 	FMOVQ 480(R0), F22
 	FMOVQ 608(R0), F23
@@ -23760,8 +23760,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e325 // sdot v5.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23770,8 +23770,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb04 // sdot v4.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb05 // sdot v5.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb25 // sdot v5.4s, v25.16b, v21.4b[3]
 	FMOVQ 496(R0), F22
 	FMOVQ 624(R0), F23
@@ -23783,8 +23783,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e327 // sdot v7.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23793,8 +23793,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb06 // sdot v6.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb07 // sdot v7.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb27 // sdot v7.4s, v25.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3856d6 // shl v22.4s, v22.4s, #24
@@ -23836,8 +23836,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e321 // sdot v1.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23847,8 +23847,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb00 // sdot v0.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb01 // sdot v1.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb21 // sdot v1.4s, v25.16b, v21.4b[3]
 	FMOVQ 464(R0), F22
 	FMOVQ 720(R0), F23
@@ -23860,8 +23860,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e323 // sdot v3.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23871,8 +23871,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb02 // sdot v2.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb03 // sdot v3.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb23 // sdot v3.4s, v25.16b, v21.4b[3]
 	FMOVQ 480(R0), F22
 	FMOVQ 736(R0), F23
@@ -23884,8 +23884,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e325 // sdot v5.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23895,8 +23895,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb04 // sdot v4.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb05 // sdot v5.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb25 // sdot v5.4s, v25.16b, v21.4b[3]
 	FMOVQ 496(R0), F22
 	FMOVQ 752(R0), F23
@@ -23908,8 +23908,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e327 // sdot v7.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23919,8 +23919,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb06 // sdot v6.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb07 // sdot v7.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb27 // sdot v7.4s, v25.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3056d6 // shl v22.4s, v22.4s, #16
@@ -23962,8 +23962,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e321 // sdot v1.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23972,8 +23972,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb00 // sdot v0.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb01 // sdot v1.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb21 // sdot v1.4s, v25.16b, v21.4b[3]
 	FMOVQ 848(R0), F22
 	FMOVQ 976(R0), F23
@@ -23985,8 +23985,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e323 // sdot v3.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -23995,8 +23995,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb02 // sdot v2.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb03 // sdot v3.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb23 // sdot v3.4s, v25.16b, v21.4b[3]
 	FMOVQ 864(R0), F22
 	FMOVQ 992(R0), F23
@@ -24008,8 +24008,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e325 // sdot v5.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -24018,8 +24018,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb04 // sdot v4.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb05 // sdot v5.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb25 // sdot v5.4s, v25.16b, v21.4b[3]
 	FMOVQ 880(R0), F22
 	FMOVQ 1008(R0), F23
@@ -24031,8 +24031,8 @@ loop86:
 	WORD $0x4f0956da // shl v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e327 // sdot v7.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -24041,8 +24041,8 @@ loop86:
 	WORD $0x6f0f06da // ushr v26.16b, v22.16b, #1
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb06 // sdot v6.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb07 // sdot v7.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb27 // sdot v7.4s, v25.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2856d6 // shl v22.4s, v22.4s, #8
@@ -24084,8 +24084,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e300 // sdot v0.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e301 // sdot v1.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e320 // sdot v0.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e321 // sdot v1.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -24095,8 +24095,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb00 // sdot v0.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb01 // sdot v1.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb20 // sdot v0.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb21 // sdot v1.4s, v25.16b, v21.4b[3]
 	FMOVQ 848(R0), F22
 	FMOVQ 1104(R0), F23
@@ -24108,8 +24108,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e302 // sdot v2.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e303 // sdot v3.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e322 // sdot v2.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e323 // sdot v3.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -24119,8 +24119,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb02 // sdot v2.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb03 // sdot v3.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb22 // sdot v2.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb23 // sdot v3.4s, v25.16b, v21.4b[3]
 	FMOVQ 864(R0), F22
 	FMOVQ 1120(R0), F23
@@ -24132,8 +24132,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e304 // sdot v4.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e305 // sdot v5.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e324 // sdot v4.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e325 // sdot v5.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -24143,8 +24143,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb04 // sdot v4.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb05 // sdot v5.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb24 // sdot v4.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb25 // sdot v5.4s, v25.16b, v21.4b[3]
 	FMOVQ 880(R0), F22
 	FMOVQ 1136(R0), F23
@@ -24156,8 +24156,8 @@ loop86:
 	WORD $0x6f0d06da // ushr v26.16b, v22.16b, #3
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94e306 // sdot v6.4s, v24.16b, v20.4b[0]
-	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4f95e307 // sdot v7.4s, v24.16b, v21.4b[0]
+	WORD $0x4fb4e326 // sdot v6.4s, v25.16b, v20.4b[1]
 	WORD $0x4fb5e327 // sdot v7.4s, v25.16b, v21.4b[1]
 	WORD $0x6f0c06f8 // ushr v24.16b, v23.16b, #4
 	WORD $0x4e301f18 // and v24.16b, v24.16b, v16.16b
@@ -24167,8 +24167,8 @@ loop86:
 	WORD $0x6f0b06da // ushr v26.16b, v22.16b, #5
 	WORD $0x6eb11f59 // bit v25.16b, v26.16b, v17.16b
 	WORD $0x4f94eb06 // sdot v6.4s, v24.16b, v20.4b[2]
-	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4f95eb07 // sdot v7.4s, v24.16b, v21.4b[2]
+	WORD $0x4fb4eb26 // sdot v6.4s, v25.16b, v20.4b[3]
 	WORD $0x4fb5eb27 // sdot v7.4s, v25.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2806d6 // sshr v22.4s, v22.4s, #24
@@ -24460,8 +24460,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e0 // sdot v0.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e1 // sdot v1.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c1 // sdot v1.4s, v22.16b, v21.4b[0]
 	FMOVQ 384(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24469,8 +24469,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
 	FMOVQ 512(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24478,8 +24478,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae0 // sdot v0.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae1 // sdot v1.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac1 // sdot v1.4s, v22.16b, v21.4b[2]
 	FMOVQ 640(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24487,8 +24487,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae1 // sdot v1.4s, v23.16b, v21.4b[3]
 	FMOVQ 272(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24496,8 +24496,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e2 // sdot v2.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e3 // sdot v3.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c3 // sdot v3.4s, v22.16b, v21.4b[0]
 	FMOVQ 400(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24505,8 +24505,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
 	FMOVQ 528(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24514,8 +24514,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae2 // sdot v2.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae3 // sdot v3.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac3 // sdot v3.4s, v22.16b, v21.4b[2]
 	FMOVQ 656(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24523,8 +24523,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae3 // sdot v3.4s, v23.16b, v21.4b[3]
 	FMOVQ 288(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24532,8 +24532,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e4 // sdot v4.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e5 // sdot v5.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c5 // sdot v5.4s, v22.16b, v21.4b[0]
 	FMOVQ 416(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24541,8 +24541,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
 	FMOVQ 544(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24550,8 +24550,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae4 // sdot v4.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae5 // sdot v5.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac5 // sdot v5.4s, v22.16b, v21.4b[2]
 	FMOVQ 672(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24559,8 +24559,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae5 // sdot v5.4s, v23.16b, v21.4b[3]
 	FMOVQ 304(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24568,8 +24568,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e6 // sdot v6.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e7 // sdot v7.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c7 // sdot v7.4s, v22.16b, v21.4b[0]
 	FMOVQ 432(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24577,8 +24577,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
 	FMOVQ 560(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24586,8 +24586,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae6 // sdot v6.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae7 // sdot v7.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac7 // sdot v7.4s, v22.16b, v21.4b[2]
 	FMOVQ 688(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24595,8 +24595,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae7 // sdot v7.4s, v23.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3856d6 // shl v22.4s, v22.4s, #24
@@ -24636,8 +24636,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e0 // sdot v0.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e1 // sdot v1.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c1 // sdot v1.4s, v22.16b, v21.4b[0]
 	FMOVQ 896(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24645,8 +24645,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
 	FMOVQ 1024(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24654,8 +24654,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae0 // sdot v0.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae1 // sdot v1.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac1 // sdot v1.4s, v22.16b, v21.4b[2]
 	FMOVQ 1152(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24663,8 +24663,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae1 // sdot v1.4s, v23.16b, v21.4b[3]
 	FMOVQ 784(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24672,8 +24672,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e2 // sdot v2.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e3 // sdot v3.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c3 // sdot v3.4s, v22.16b, v21.4b[0]
 	FMOVQ 912(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24681,8 +24681,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
 	FMOVQ 1040(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24690,8 +24690,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae2 // sdot v2.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae3 // sdot v3.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac3 // sdot v3.4s, v22.16b, v21.4b[2]
 	FMOVQ 1168(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24699,8 +24699,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae3 // sdot v3.4s, v23.16b, v21.4b[3]
 	FMOVQ 800(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24708,8 +24708,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e4 // sdot v4.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e5 // sdot v5.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c5 // sdot v5.4s, v22.16b, v21.4b[0]
 	FMOVQ 928(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24717,8 +24717,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
 	FMOVQ 1056(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24726,8 +24726,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae4 // sdot v4.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae5 // sdot v5.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac5 // sdot v5.4s, v22.16b, v21.4b[2]
 	FMOVQ 1184(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24735,8 +24735,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae5 // sdot v5.4s, v23.16b, v21.4b[3]
 	FMOVQ 816(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24744,8 +24744,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e6 // sdot v6.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e7 // sdot v7.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c7 // sdot v7.4s, v22.16b, v21.4b[0]
 	FMOVQ 944(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24753,8 +24753,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
 	FMOVQ 1072(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24762,8 +24762,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae6 // sdot v6.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae7 // sdot v7.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac7 // sdot v7.4s, v22.16b, v21.4b[2]
 	FMOVQ 1200(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24771,8 +24771,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae7 // sdot v7.4s, v23.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f3056d6 // shl v22.4s, v22.4s, #16
@@ -24812,8 +24812,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e0 // sdot v0.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e1 // sdot v1.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c1 // sdot v1.4s, v22.16b, v21.4b[0]
 	FMOVQ 1408(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24821,8 +24821,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
 	FMOVQ 1536(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24830,8 +24830,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae0 // sdot v0.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae1 // sdot v1.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac1 // sdot v1.4s, v22.16b, v21.4b[2]
 	FMOVQ 1664(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24839,8 +24839,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae1 // sdot v1.4s, v23.16b, v21.4b[3]
 	FMOVQ 1296(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24848,8 +24848,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e2 // sdot v2.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e3 // sdot v3.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c3 // sdot v3.4s, v22.16b, v21.4b[0]
 	FMOVQ 1424(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24857,8 +24857,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
 	FMOVQ 1552(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24866,8 +24866,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae2 // sdot v2.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae3 // sdot v3.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac3 // sdot v3.4s, v22.16b, v21.4b[2]
 	FMOVQ 1680(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24875,8 +24875,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae3 // sdot v3.4s, v23.16b, v21.4b[3]
 	FMOVQ 1312(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24884,8 +24884,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e4 // sdot v4.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e5 // sdot v5.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c5 // sdot v5.4s, v22.16b, v21.4b[0]
 	FMOVQ 1440(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24893,8 +24893,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
 	FMOVQ 1568(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24902,8 +24902,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae4 // sdot v4.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae5 // sdot v5.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac5 // sdot v5.4s, v22.16b, v21.4b[2]
 	FMOVQ 1696(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24911,8 +24911,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae5 // sdot v5.4s, v23.16b, v21.4b[3]
 	FMOVQ 1328(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24920,8 +24920,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e6 // sdot v6.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e7 // sdot v7.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c7 // sdot v7.4s, v22.16b, v21.4b[0]
 	FMOVQ 1456(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24929,8 +24929,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
 	FMOVQ 1584(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -24938,8 +24938,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae6 // sdot v6.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae7 // sdot v7.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac7 // sdot v7.4s, v22.16b, v21.4b[2]
 	FMOVQ 1712(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24947,8 +24947,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae7 // sdot v7.4s, v23.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2856d6 // shl v22.4s, v22.4s, #8
@@ -24988,8 +24988,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e0 // sdot v0.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e1 // sdot v1.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c0 // sdot v0.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c1 // sdot v1.4s, v22.16b, v21.4b[0]
 	FMOVQ 1920(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -24997,8 +24997,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c0 // sdot v0.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c1 // sdot v1.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e0 // sdot v0.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e1 // sdot v1.4s, v23.16b, v21.4b[1]
 	FMOVQ 2048(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25006,8 +25006,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae0 // sdot v0.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae1 // sdot v1.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac0 // sdot v0.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac1 // sdot v1.4s, v22.16b, v21.4b[2]
 	FMOVQ 2176(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25015,8 +25015,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac0 // sdot v0.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac1 // sdot v1.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae0 // sdot v0.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae1 // sdot v1.4s, v23.16b, v21.4b[3]
 	FMOVQ 1808(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25024,8 +25024,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e2 // sdot v2.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e3 // sdot v3.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c3 // sdot v3.4s, v22.16b, v21.4b[0]
 	FMOVQ 1936(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25033,8 +25033,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c2 // sdot v2.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c3 // sdot v3.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e3 // sdot v3.4s, v23.16b, v21.4b[1]
 	FMOVQ 2064(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25042,8 +25042,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae2 // sdot v2.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae3 // sdot v3.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac3 // sdot v3.4s, v22.16b, v21.4b[2]
 	FMOVQ 2192(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25051,8 +25051,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac2 // sdot v2.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac3 // sdot v3.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae3 // sdot v3.4s, v23.16b, v21.4b[3]
 	FMOVQ 1824(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25060,8 +25060,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e4 // sdot v4.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e5 // sdot v5.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c4 // sdot v4.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c5 // sdot v5.4s, v22.16b, v21.4b[0]
 	FMOVQ 1952(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25069,8 +25069,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c4 // sdot v4.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c5 // sdot v5.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e4 // sdot v4.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e5 // sdot v5.4s, v23.16b, v21.4b[1]
 	FMOVQ 2080(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25078,8 +25078,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae4 // sdot v4.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae5 // sdot v5.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac4 // sdot v4.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac5 // sdot v5.4s, v22.16b, v21.4b[2]
 	FMOVQ 2208(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25087,8 +25087,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac4 // sdot v4.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac5 // sdot v5.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae4 // sdot v4.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae5 // sdot v5.4s, v23.16b, v21.4b[3]
 	FMOVQ 1840(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25096,8 +25096,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92e2e6 // sdot v6.4s, v23.16b, v18.4b[0]
-	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f94e2e7 // sdot v7.4s, v23.16b, v20.4b[0]
+	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
 	WORD $0x4f95e2c7 // sdot v7.4s, v22.16b, v21.4b[0]
 	FMOVQ 1968(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25105,8 +25105,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2e2c6 // sdot v6.4s, v22.16b, v18.4b[1]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2c7 // sdot v7.4s, v22.16b, v20.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb5e2e7 // sdot v7.4s, v23.16b, v21.4b[1]
 	FMOVQ 2096(R0), F22
 	WORD $0x4e301ed7 // and v23.16b, v22.16b, v16.16b
@@ -25114,8 +25114,8 @@ loop89:
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4f92eae6 // sdot v6.4s, v23.16b, v18.4b[2]
-	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f94eae7 // sdot v7.4s, v23.16b, v20.4b[2]
+	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
 	WORD $0x4f95eac7 // sdot v7.4s, v22.16b, v21.4b[2]
 	FMOVQ 2224(R0), F23
 	WORD $0x4e301ef6 // and v22.16b, v23.16b, v16.16b
@@ -25123,8 +25123,8 @@ loop89:
 	WORD $0x4e160236 // tbl v22.16b, {v17.16b}, v22.16b
 	WORD $0x4e170237 // tbl v23.16b, {v17.16b}, v23.16b
 	WORD $0x4fb2eac6 // sdot v6.4s, v22.16b, v18.4b[3]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eac7 // sdot v7.4s, v22.16b, v20.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb5eae7 // sdot v7.4s, v23.16b, v21.4b[3]
 	FMOVQ 0(R7), F22
 	WORD $0x4f2806d6 // sshr v22.4s, v22.4s, #24
@@ -25250,12 +25250,12 @@ loop91:
 	WORD $0x4e040551 // dup v17.4s, v10.s[0]
 	WORD $0x0e31c200 // smull v0.8h, v16.8b, v17.8b
 	WORD $0x4e31c201 // smull2 v1.8h, v16.16b, v17.16b
-	WORD $0x4e040571 // dup v17.4s, v11.s[0]
-	WORD $0x0e3181e0 // smlal v0.8h, v15.8b, v17.8b
-	WORD $0x4e3181e1 // smlal2 v1.8h, v15.16b, v17.16b
 	WORD $0x4e040591 // dup v17.4s, v12.s[0]
 	WORD $0x0e31c202 // smull v2.8h, v16.8b, v17.8b
 	WORD $0x4e31c203 // smull2 v3.8h, v16.16b, v17.16b
+	WORD $0x4e040571 // dup v17.4s, v11.s[0]
+	WORD $0x0e3181e0 // smlal v0.8h, v15.8b, v17.8b
+	WORD $0x4e3181e1 // smlal2 v1.8h, v15.16b, v17.16b
 	WORD $0x4e0405b1 // dup v17.4s, v13.s[0]
 	WORD $0x0e3181e2 // smlal v2.8h, v15.8b, v17.8b
 	WORD $0x4e3181e3 // smlal2 v3.8h, v15.16b, v17.16b
@@ -25265,12 +25265,12 @@ loop91:
 	WORD $0x4e0c0551 // dup v17.4s, v10.s[1]
 	WORD $0x0e3181e0 // smlal v0.8h, v15.8b, v17.8b
 	WORD $0x4e3181e1 // smlal2 v1.8h, v15.16b, v17.16b
-	WORD $0x4e0c0571 // dup v17.4s, v11.s[1]
-	WORD $0x0e318200 // smlal v0.8h, v16.8b, v17.8b
-	WORD $0x4e318201 // smlal2 v1.8h, v16.16b, v17.16b
 	WORD $0x4e0c0591 // dup v17.4s, v12.s[1]
 	WORD $0x0e3181e2 // smlal v2.8h, v15.8b, v17.8b
 	WORD $0x4e3181e3 // smlal2 v3.8h, v15.16b, v17.16b
+	WORD $0x4e0c0571 // dup v17.4s, v11.s[1]
+	WORD $0x0e318200 // smlal v0.8h, v16.8b, v17.8b
+	WORD $0x4e318201 // smlal2 v1.8h, v16.16b, v17.16b
 	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
 	WORD $0x0e318202 // smlal v2.8h, v16.8b, v17.8b
 	WORD $0x4e318203 // smlal2 v3.8h, v16.16b, v17.16b
@@ -25280,12 +25280,12 @@ loop91:
 	WORD $0x4e140551 // dup v17.4s, v10.s[2]
 	WORD $0x0e318200 // smlal v0.8h, v16.8b, v17.8b
 	WORD $0x4e318201 // smlal2 v1.8h, v16.16b, v17.16b
-	WORD $0x4e140571 // dup v17.4s, v11.s[2]
-	WORD $0x0e3181e0 // smlal v0.8h, v15.8b, v17.8b
-	WORD $0x4e3181e1 // smlal2 v1.8h, v15.16b, v17.16b
 	WORD $0x4e140591 // dup v17.4s, v12.s[2]
 	WORD $0x0e318202 // smlal v2.8h, v16.8b, v17.8b
 	WORD $0x4e318203 // smlal2 v3.8h, v16.16b, v17.16b
+	WORD $0x4e140571 // dup v17.4s, v11.s[2]
+	WORD $0x0e3181e0 // smlal v0.8h, v15.8b, v17.8b
+	WORD $0x4e3181e1 // smlal2 v1.8h, v15.16b, v17.16b
 	WORD $0x4e1405b1 // dup v17.4s, v13.s[2]
 	WORD $0x0e3181e2 // smlal v2.8h, v15.8b, v17.8b
 	WORD $0x4e3181e3 // smlal2 v3.8h, v15.16b, v17.16b
@@ -25295,12 +25295,12 @@ loop91:
 	WORD $0x4e1c0551 // dup v17.4s, v10.s[3]
 	WORD $0x0e3181e0 // smlal v0.8h, v15.8b, v17.8b
 	WORD $0x4e3181e1 // smlal2 v1.8h, v15.16b, v17.16b
-	WORD $0x4e1c0571 // dup v17.4s, v11.s[3]
-	WORD $0x0e318200 // smlal v0.8h, v16.8b, v17.8b
-	WORD $0x4e318201 // smlal2 v1.8h, v16.16b, v17.16b
 	WORD $0x4e1c0591 // dup v17.4s, v12.s[3]
 	WORD $0x0e3181e2 // smlal v2.8h, v15.8b, v17.8b
 	WORD $0x4e3181e3 // smlal2 v3.8h, v15.16b, v17.16b
+	WORD $0x4e1c0571 // dup v17.4s, v11.s[3]
+	WORD $0x0e318200 // smlal v0.8h, v16.8b, v17.8b
+	WORD $0x4e318201 // smlal2 v1.8h, v16.16b, v17.16b
 	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
 	WORD $0x0e318202 // smlal v2.8h, v16.8b, v17.8b
 	WORD $0x4e318203 // smlal2 v3.8h, v16.16b, v17.16b
@@ -25310,12 +25310,12 @@ loop91:
 	WORD $0x4e040551 // dup v17.4s, v10.s[0]
 	WORD $0x0e31c204 // smull v4.8h, v16.8b, v17.8b
 	WORD $0x4e31c205 // smull2 v5.8h, v16.16b, v17.16b
-	WORD $0x4e040571 // dup v17.4s, v11.s[0]
-	WORD $0x0e3181e4 // smlal v4.8h, v15.8b, v17.8b
-	WORD $0x4e3181e5 // smlal2 v5.8h, v15.16b, v17.16b
 	WORD $0x4e040591 // dup v17.4s, v12.s[0]
 	WORD $0x0e31c206 // smull v6.8h, v16.8b, v17.8b
 	WORD $0x4e31c207 // smull2 v7.8h, v16.16b, v17.16b
+	WORD $0x4e040571 // dup v17.4s, v11.s[0]
+	WORD $0x0e3181e4 // smlal v4.8h, v15.8b, v17.8b
+	WORD $0x4e3181e5 // smlal2 v5.8h, v15.16b, v17.16b
 	WORD $0x4e0405b1 // dup v17.4s, v13.s[0]
 	WORD $0x0e3181e6 // smlal v6.8h, v15.8b, v17.8b
 	WORD $0x4e3181e7 // smlal2 v7.8h, v15.16b, v17.16b
@@ -25325,12 +25325,12 @@ loop91:
 	WORD $0x4e0c0551 // dup v17.4s, v10.s[1]
 	WORD $0x0e3181e4 // smlal v4.8h, v15.8b, v17.8b
 	WORD $0x4e3181e5 // smlal2 v5.8h, v15.16b, v17.16b
-	WORD $0x4e0c0571 // dup v17.4s, v11.s[1]
-	WORD $0x0e318204 // smlal v4.8h, v16.8b, v17.8b
-	WORD $0x4e318205 // smlal2 v5.8h, v16.16b, v17.16b
 	WORD $0x4e0c0591 // dup v17.4s, v12.s[1]
 	WORD $0x0e3181e6 // smlal v6.8h, v15.8b, v17.8b
 	WORD $0x4e3181e7 // smlal2 v7.8h, v15.16b, v17.16b
+	WORD $0x4e0c0571 // dup v17.4s, v11.s[1]
+	WORD $0x0e318204 // smlal v4.8h, v16.8b, v17.8b
+	WORD $0x4e318205 // smlal2 v5.8h, v16.16b, v17.16b
 	WORD $0x4e0c05b1 // dup v17.4s, v13.s[1]
 	WORD $0x0e318206 // smlal v6.8h, v16.8b, v17.8b
 	WORD $0x4e318207 // smlal2 v7.8h, v16.16b, v17.16b
@@ -25340,12 +25340,12 @@ loop91:
 	WORD $0x4e140551 // dup v17.4s, v10.s[2]
 	WORD $0x0e318204 // smlal v4.8h, v16.8b, v17.8b
 	WORD $0x4e318205 // smlal2 v5.8h, v16.16b, v17.16b
-	WORD $0x4e140571 // dup v17.4s, v11.s[2]
-	WORD $0x0e3181e4 // smlal v4.8h, v15.8b, v17.8b
-	WORD $0x4e3181e5 // smlal2 v5.8h, v15.16b, v17.16b
 	WORD $0x4e140591 // dup v17.4s, v12.s[2]
 	WORD $0x0e318206 // smlal v6.8h, v16.8b, v17.8b
 	WORD $0x4e318207 // smlal2 v7.8h, v16.16b, v17.16b
+	WORD $0x4e140571 // dup v17.4s, v11.s[2]
+	WORD $0x0e3181e4 // smlal v4.8h, v15.8b, v17.8b
+	WORD $0x4e3181e5 // smlal2 v5.8h, v15.16b, v17.16b
 	WORD $0x4e1405b1 // dup v17.4s, v13.s[2]
 	WORD $0x0e3181e6 // smlal v6.8h, v15.8b, v17.8b
 	WORD $0x4e3181e7 // smlal2 v7.8h, v15.16b, v17.16b
@@ -25355,12 +25355,12 @@ loop91:
 	WORD $0x4e1c0551 // dup v17.4s, v10.s[3]
 	WORD $0x0e3181e4 // smlal v4.8h, v15.8b, v17.8b
 	WORD $0x4e3181e5 // smlal2 v5.8h, v15.16b, v17.16b
-	WORD $0x4e1c0571 // dup v17.4s, v11.s[3]
-	WORD $0x0e318204 // smlal v4.8h, v16.8b, v17.8b
-	WORD $0x4e318205 // smlal2 v5.8h, v16.16b, v17.16b
 	WORD $0x4e1c0591 // dup v17.4s, v12.s[3]
 	WORD $0x0e3181e6 // smlal v6.8h, v15.8b, v17.8b
 	WORD $0x4e3181e7 // smlal2 v7.8h, v15.16b, v17.16b
+	WORD $0x4e1c0571 // dup v17.4s, v11.s[3]
+	WORD $0x0e318204 // smlal v4.8h, v16.8b, v17.8b
+	WORD $0x4e318205 // smlal2 v5.8h, v16.16b, v17.16b
 	WORD $0x4e1c05b1 // dup v17.4s, v13.s[3]
 	WORD $0x0e318206 // smlal v6.8h, v16.8b, v17.8b
 	WORD $0x4e318207 // smlal2 v7.8h, v16.16b, v17.16b
@@ -25454,12 +25454,12 @@ loop93:
 	WORD $0x4e040552 // dup v18.4s, v10.s[0]
 	WORD $0x0e32c220 // smull v0.8h, v17.8b, v18.8b
 	WORD $0x4e32c221 // smull2 v1.8h, v17.16b, v18.16b
-	WORD $0x4e040572 // dup v18.4s, v11.s[0]
-	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
-	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e040592 // dup v18.4s, v12.s[0]
 	WORD $0x0e32c222 // smull v2.8h, v17.8b, v18.8b
 	WORD $0x4e32c223 // smull2 v3.8h, v17.16b, v18.16b
+	WORD $0x4e040572 // dup v18.4s, v11.s[0]
+	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
+	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
@@ -25469,12 +25469,12 @@ loop93:
 	WORD $0x4e0c0552 // dup v18.4s, v10.s[1]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c0592 // dup v18.4s, v12.s[1]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -25484,12 +25484,12 @@ loop93:
 	WORD $0x4e140552 // dup v18.4s, v10.s[2]
 	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
 	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
-	WORD $0x4e140572 // dup v18.4s, v11.s[2]
-	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
-	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e140592 // dup v18.4s, v12.s[2]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
+	WORD $0x4e140572 // dup v18.4s, v11.s[2]
+	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
+	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
@@ -25499,12 +25499,12 @@ loop93:
 	WORD $0x4e1c0552 // dup v18.4s, v10.s[3]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c0592 // dup v18.4s, v12.s[3]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -25514,12 +25514,12 @@ loop93:
 	WORD $0x4e040552 // dup v18.4s, v10.s[0]
 	WORD $0x0e32c224 // smull v4.8h, v17.8b, v18.8b
 	WORD $0x4e32c225 // smull2 v5.8h, v17.16b, v18.16b
-	WORD $0x4e040572 // dup v18.4s, v11.s[0]
-	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
-	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e040592 // dup v18.4s, v12.s[0]
 	WORD $0x0e32c226 // smull v6.8h, v17.8b, v18.8b
 	WORD $0x4e32c227 // smull2 v7.8h, v17.16b, v18.16b
+	WORD $0x4e040572 // dup v18.4s, v11.s[0]
+	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
+	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
@@ -25529,12 +25529,12 @@ loop93:
 	WORD $0x4e0c0552 // dup v18.4s, v10.s[1]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c0592 // dup v18.4s, v12.s[1]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -25544,12 +25544,12 @@ loop93:
 	WORD $0x4e140552 // dup v18.4s, v10.s[2]
 	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
 	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
-	WORD $0x4e140572 // dup v18.4s, v11.s[2]
-	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
-	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e140592 // dup v18.4s, v12.s[2]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
+	WORD $0x4e140572 // dup v18.4s, v11.s[2]
+	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
+	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
@@ -25559,12 +25559,12 @@ loop93:
 	WORD $0x4e1c0552 // dup v18.4s, v10.s[3]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c0592 // dup v18.4s, v12.s[3]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -25675,12 +25675,12 @@ loop95:
 	WORD $0x4e040553 // dup v19.4s, v10.s[0]
 	WORD $0x0e33c240 // smull v0.8h, v18.8b, v19.8b
 	WORD $0x4e33c241 // smull2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e040573 // dup v19.4s, v11.s[0]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e040593 // dup v19.4s, v12.s[0]
 	WORD $0x0e33c242 // smull v2.8h, v18.8b, v19.8b
 	WORD $0x4e33c243 // smull2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e040573 // dup v19.4s, v11.s[0]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -25694,12 +25694,12 @@ loop95:
 	WORD $0x4e0c0553 // dup v19.4s, v10.s[1]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e0c0573 // dup v19.4s, v11.s[1]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c0593 // dup v19.4s, v12.s[1]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e0c0573 // dup v19.4s, v11.s[1]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -25712,12 +25712,12 @@ loop95:
 	WORD $0x4e140553 // dup v19.4s, v10.s[2]
 	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
 	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e140573 // dup v19.4s, v11.s[2]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e140593 // dup v19.4s, v12.s[2]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e140573 // dup v19.4s, v11.s[2]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -25731,12 +25731,12 @@ loop95:
 	WORD $0x4e1c0553 // dup v19.4s, v10.s[3]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e1c0573 // dup v19.4s, v11.s[3]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c0593 // dup v19.4s, v12.s[3]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e1c0573 // dup v19.4s, v11.s[3]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -25751,12 +25751,12 @@ loop95:
 	WORD $0x4e040553 // dup v19.4s, v10.s[0]
 	WORD $0x0e33c244 // smull v4.8h, v18.8b, v19.8b
 	WORD $0x4e33c245 // smull2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e040573 // dup v19.4s, v11.s[0]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e040593 // dup v19.4s, v12.s[0]
 	WORD $0x0e33c246 // smull v6.8h, v18.8b, v19.8b
 	WORD $0x4e33c247 // smull2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e040573 // dup v19.4s, v11.s[0]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -25770,12 +25770,12 @@ loop95:
 	WORD $0x4e0c0553 // dup v19.4s, v10.s[1]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e0c0573 // dup v19.4s, v11.s[1]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c0593 // dup v19.4s, v12.s[1]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e0c0573 // dup v19.4s, v11.s[1]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -25788,12 +25788,12 @@ loop95:
 	WORD $0x4e140553 // dup v19.4s, v10.s[2]
 	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
 	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e140573 // dup v19.4s, v11.s[2]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e140593 // dup v19.4s, v12.s[2]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e140573 // dup v19.4s, v11.s[2]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -25807,12 +25807,12 @@ loop95:
 	WORD $0x4e1c0553 // dup v19.4s, v10.s[3]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e1c0573 // dup v19.4s, v11.s[3]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c0593 // dup v19.4s, v12.s[3]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e1c0573 // dup v19.4s, v11.s[3]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -25912,12 +25912,12 @@ loop97:
 	WORD $0x4e040554 // dup v20.4s, v10.s[0]
 	WORD $0x0e34c260 // smull v0.8h, v19.8b, v20.8b
 	WORD $0x4e34c261 // smull2 v1.8h, v19.16b, v20.16b
-	WORD $0x4e040574 // dup v20.4s, v11.s[0]
-	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
-	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
 	WORD $0x4e040594 // dup v20.4s, v12.s[0]
 	WORD $0x0e34c262 // smull v2.8h, v19.8b, v20.8b
 	WORD $0x4e34c263 // smull2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e040574 // dup v20.4s, v11.s[0]
+	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
+	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
 	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
@@ -25931,12 +25931,12 @@ loop97:
 	WORD $0x4e0c0554 // dup v20.4s, v10.s[1]
 	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
 	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e0c0574 // dup v20.4s, v11.s[1]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e0c0594 // dup v20.4s, v12.s[1]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
+	WORD $0x4e0c0574 // dup v20.4s, v11.s[1]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
 	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
 	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
@@ -25949,12 +25949,12 @@ loop97:
 	WORD $0x4e140554 // dup v20.4s, v10.s[2]
 	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
 	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
-	WORD $0x4e140574 // dup v20.4s, v11.s[2]
-	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
-	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
 	WORD $0x4e140594 // dup v20.4s, v12.s[2]
 	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
 	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e140574 // dup v20.4s, v11.s[2]
+	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
+	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
 	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
@@ -25968,12 +25968,12 @@ loop97:
 	WORD $0x4e1c0554 // dup v20.4s, v10.s[3]
 	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
 	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e1c0574 // dup v20.4s, v11.s[3]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e1c0594 // dup v20.4s, v12.s[3]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
+	WORD $0x4e1c0574 // dup v20.4s, v11.s[3]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
 	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
 	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
@@ -25988,12 +25988,12 @@ loop97:
 	WORD $0x4e040554 // dup v20.4s, v10.s[0]
 	WORD $0x0e34c264 // smull v4.8h, v19.8b, v20.8b
 	WORD $0x4e34c265 // smull2 v5.8h, v19.16b, v20.16b
-	WORD $0x4e040574 // dup v20.4s, v11.s[0]
-	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
-	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
 	WORD $0x4e040594 // dup v20.4s, v12.s[0]
 	WORD $0x0e34c266 // smull v6.8h, v19.8b, v20.8b
 	WORD $0x4e34c267 // smull2 v7.8h, v19.16b, v20.16b
+	WORD $0x4e040574 // dup v20.4s, v11.s[0]
+	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
+	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
 	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
@@ -26007,12 +26007,12 @@ loop97:
 	WORD $0x4e0c0554 // dup v20.4s, v10.s[1]
 	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
 	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e0c0574 // dup v20.4s, v11.s[1]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e0c0594 // dup v20.4s, v12.s[1]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e0c0574 // dup v20.4s, v11.s[1]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -26025,12 +26025,12 @@ loop97:
 	WORD $0x4e140554 // dup v20.4s, v10.s[2]
 	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
 	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
-	WORD $0x4e140574 // dup v20.4s, v11.s[2]
-	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
-	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
 	WORD $0x4e140594 // dup v20.4s, v12.s[2]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
+	WORD $0x4e140574 // dup v20.4s, v11.s[2]
+	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
+	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
 	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
@@ -26044,12 +26044,12 @@ loop97:
 	WORD $0x4e1c0554 // dup v20.4s, v10.s[3]
 	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
 	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e1c0574 // dup v20.4s, v11.s[3]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e1c0594 // dup v20.4s, v12.s[3]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e1c0574 // dup v20.4s, v11.s[3]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -26620,12 +26620,12 @@ loop103:
 	WORD $0x4e040552 // dup v18.4s, v10.s[0]
 	WORD $0x0e32c220 // smull v0.8h, v17.8b, v18.8b
 	WORD $0x4e32c221 // smull2 v1.8h, v17.16b, v18.16b
-	WORD $0x4e040572 // dup v18.4s, v11.s[0]
-	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
-	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e040592 // dup v18.4s, v12.s[0]
 	WORD $0x0e32c222 // smull v2.8h, v17.8b, v18.8b
 	WORD $0x4e32c223 // smull2 v3.8h, v17.16b, v18.16b
+	WORD $0x4e040572 // dup v18.4s, v11.s[0]
+	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
+	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
@@ -26637,12 +26637,12 @@ loop103:
 	WORD $0x4e0c0552 // dup v18.4s, v10.s[1]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c0592 // dup v18.4s, v12.s[1]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -26654,12 +26654,12 @@ loop103:
 	WORD $0x4e140552 // dup v18.4s, v10.s[2]
 	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
 	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
-	WORD $0x4e140572 // dup v18.4s, v11.s[2]
-	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
-	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e140592 // dup v18.4s, v12.s[2]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
+	WORD $0x4e140572 // dup v18.4s, v11.s[2]
+	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
+	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
@@ -26671,12 +26671,12 @@ loop103:
 	WORD $0x4e1c0552 // dup v18.4s, v10.s[3]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c0592 // dup v18.4s, v12.s[3]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -26688,12 +26688,12 @@ loop103:
 	WORD $0x4e040552 // dup v18.4s, v10.s[0]
 	WORD $0x0e32c224 // smull v4.8h, v17.8b, v18.8b
 	WORD $0x4e32c225 // smull2 v5.8h, v17.16b, v18.16b
-	WORD $0x4e040572 // dup v18.4s, v11.s[0]
-	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
-	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e040592 // dup v18.4s, v12.s[0]
 	WORD $0x0e32c226 // smull v6.8h, v17.8b, v18.8b
 	WORD $0x4e32c227 // smull2 v7.8h, v17.16b, v18.16b
+	WORD $0x4e040572 // dup v18.4s, v11.s[0]
+	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
+	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
@@ -26705,12 +26705,12 @@ loop103:
 	WORD $0x4e0c0552 // dup v18.4s, v10.s[1]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c0592 // dup v18.4s, v12.s[1]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e0c0572 // dup v18.4s, v11.s[1]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -26722,12 +26722,12 @@ loop103:
 	WORD $0x4e140552 // dup v18.4s, v10.s[2]
 	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
 	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
-	WORD $0x4e140572 // dup v18.4s, v11.s[2]
-	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
-	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e140592 // dup v18.4s, v12.s[2]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
+	WORD $0x4e140572 // dup v18.4s, v11.s[2]
+	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
+	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
@@ -26739,12 +26739,12 @@ loop103:
 	WORD $0x4e1c0552 // dup v18.4s, v10.s[3]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c0592 // dup v18.4s, v12.s[3]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e1c0572 // dup v18.4s, v11.s[3]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -27004,12 +27004,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c240 // smull v0.8h, v18.8b, v19.8b
 	WORD $0x4e33c241 // smull2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c242 // smull v2.8h, v18.8b, v19.8b
 	WORD $0x4e33c243 // smull2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27019,12 +27019,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27034,12 +27034,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
 	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27049,12 +27049,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27064,12 +27064,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c244 // smull v4.8h, v18.8b, v19.8b
 	WORD $0x4e33c245 // smull2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c246 // smull v6.8h, v18.8b, v19.8b
 	WORD $0x4e33c247 // smull2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27079,12 +27079,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27094,12 +27094,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
 	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27109,12 +27109,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27150,12 +27150,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c240 // smull v0.8h, v18.8b, v19.8b
 	WORD $0x4e33c241 // smull2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c242 // smull v2.8h, v18.8b, v19.8b
 	WORD $0x4e33c243 // smull2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27165,12 +27165,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27180,12 +27180,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
 	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27195,12 +27195,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27210,12 +27210,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c244 // smull v4.8h, v18.8b, v19.8b
 	WORD $0x4e33c245 // smull2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c246 // smull v6.8h, v18.8b, v19.8b
 	WORD $0x4e33c247 // smull2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27225,12 +27225,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27240,12 +27240,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
 	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27255,12 +27255,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27296,12 +27296,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c240 // smull v0.8h, v18.8b, v19.8b
 	WORD $0x4e33c241 // smull2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c242 // smull v2.8h, v18.8b, v19.8b
 	WORD $0x4e33c243 // smull2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27311,12 +27311,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27326,12 +27326,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
 	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27341,12 +27341,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27356,12 +27356,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c244 // smull v4.8h, v18.8b, v19.8b
 	WORD $0x4e33c245 // smull2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c246 // smull v6.8h, v18.8b, v19.8b
 	WORD $0x4e33c247 // smull2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27371,12 +27371,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27386,12 +27386,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
 	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27401,12 +27401,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27442,12 +27442,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c240 // smull v0.8h, v18.8b, v19.8b
 	WORD $0x4e33c241 // smull2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c242 // smull v2.8h, v18.8b, v19.8b
 	WORD $0x4e33c243 // smull2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27457,12 +27457,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27472,12 +27472,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
 	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
-	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
+	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
@@ -27487,12 +27487,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338220 // smlal v0.8h, v17.8b, v19.8b
 	WORD $0x4e338221 // smlal2 v1.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
-	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338222 // smlal v2.8h, v17.8b, v19.8b
 	WORD $0x4e338223 // smlal2 v3.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338240 // smlal v0.8h, v18.8b, v19.8b
+	WORD $0x4e338241 // smlal2 v1.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338242 // smlal v2.8h, v18.8b, v19.8b
 	WORD $0x4e338243 // smlal2 v3.8h, v18.16b, v19.16b
@@ -27502,12 +27502,12 @@ loop106:
 	WORD $0x4e0405b3 // dup v19.4s, v13.s[0]
 	WORD $0x0e33c244 // smull v4.8h, v18.8b, v19.8b
 	WORD $0x4e33c245 // smull2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e0405f3 // dup v19.4s, v15.s[0]
 	WORD $0x0e33c246 // smull v6.8h, v18.8b, v19.8b
 	WORD $0x4e33c247 // smull2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e0405d3 // dup v19.4s, v14.s[0]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e040613 // dup v19.4s, v16.s[0]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27517,12 +27517,12 @@ loop106:
 	WORD $0x4e0c05b3 // dup v19.4s, v13.s[1]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c05f3 // dup v19.4s, v15.s[1]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e0c05d3 // dup v19.4s, v14.s[1]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e0c0613 // dup v19.4s, v16.s[1]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27532,12 +27532,12 @@ loop106:
 	WORD $0x4e1405b3 // dup v19.4s, v13.s[2]
 	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
 	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
-	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
-	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
-	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e1405f3 // dup v19.4s, v15.s[2]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
+	WORD $0x4e1405d3 // dup v19.4s, v14.s[2]
+	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
+	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
 	WORD $0x4e140613 // dup v19.4s, v16.s[2]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
@@ -27547,12 +27547,12 @@ loop106:
 	WORD $0x4e1c05b3 // dup v19.4s, v13.s[3]
 	WORD $0x0e338224 // smlal v4.8h, v17.8b, v19.8b
 	WORD $0x4e338225 // smlal2 v5.8h, v17.16b, v19.16b
-	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
-	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
-	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c05f3 // dup v19.4s, v15.s[3]
 	WORD $0x0e338226 // smlal v6.8h, v17.8b, v19.8b
 	WORD $0x4e338227 // smlal2 v7.8h, v17.16b, v19.16b
+	WORD $0x4e1c05d3 // dup v19.4s, v14.s[3]
+	WORD $0x0e338244 // smlal v4.8h, v18.8b, v19.8b
+	WORD $0x4e338245 // smlal2 v5.8h, v18.16b, v19.16b
 	WORD $0x4e1c0613 // dup v19.4s, v16.s[3]
 	WORD $0x0e338246 // smlal v6.8h, v18.8b, v19.8b
 	WORD $0x4e338247 // smlal2 v7.8h, v18.16b, v19.16b
@@ -27819,12 +27819,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -27838,12 +27838,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -27856,12 +27856,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
 	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -27875,12 +27875,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -27895,12 +27895,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -27914,12 +27914,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -27932,12 +27932,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
 	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -27951,12 +27951,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -27997,12 +27997,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28016,12 +28016,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28034,12 +28034,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
 	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28053,12 +28053,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28073,12 +28073,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28092,12 +28092,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28110,12 +28110,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
 	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28129,12 +28129,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28175,12 +28175,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28194,12 +28194,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28212,12 +28212,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
 	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28231,12 +28231,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28251,12 +28251,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28270,12 +28270,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28288,12 +28288,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
 	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28307,12 +28307,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28353,12 +28353,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28372,12 +28372,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28390,12 +28390,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
 	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28409,12 +28409,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28429,12 +28429,12 @@ loop109:
 	WORD $0x4e0405d5 // dup v21.4s, v14.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e0405f5 // dup v21.4s, v15.s[0]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28448,12 +28448,12 @@ loop109:
 	WORD $0x4e0c05d5 // dup v21.4s, v14.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e0c05f5 // dup v21.4s, v15.s[1]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28466,12 +28466,12 @@ loop109:
 	WORD $0x4e1405d5 // dup v21.4s, v14.s[2]
 	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
 	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140615 // dup v21.4s, v16.s[2]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e1405f5 // dup v21.4s, v15.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28485,12 +28485,12 @@ loop109:
 	WORD $0x4e1c05d5 // dup v21.4s, v14.s[3]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c05f5 // dup v21.4s, v15.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28628,12 +28628,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28647,12 +28647,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28666,12 +28666,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28685,12 +28685,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28736,12 +28736,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28755,12 +28755,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28774,12 +28774,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28793,12 +28793,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28844,12 +28844,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28863,12 +28863,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28882,12 +28882,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -28901,12 +28901,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -28952,12 +28952,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c280 // smull v0.8h, v20.8b, v21.8b
 	WORD $0x4e35c281 // smull2 v1.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
-	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c282 // smull v2.8h, v20.8b, v21.8b
 	WORD $0x4e35c283 // smull2 v3.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
+	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
@@ -28971,12 +28971,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358260 // smlal v0.8h, v19.8b, v21.8b
 	WORD $0x4e358261 // smlal2 v1.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
-	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358262 // smlal v2.8h, v19.8b, v21.8b
 	WORD $0x4e358263 // smlal2 v3.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358280 // smlal v0.8h, v20.8b, v21.8b
+	WORD $0x4e358281 // smlal2 v1.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358282 // smlal v2.8h, v20.8b, v21.8b
 	WORD $0x4e358283 // smlal2 v3.8h, v20.16b, v21.16b
@@ -28990,12 +28990,12 @@ loop112:
 	WORD $0x4e040615 // dup v21.4s, v16.s[0]
 	WORD $0x0e35c284 // smull v4.8h, v20.8b, v21.8b
 	WORD $0x4e35c285 // smull2 v5.8h, v20.16b, v21.16b
-	WORD $0x4e140615 // dup v21.4s, v16.s[2]
-	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
-	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e040635 // dup v21.4s, v17.s[0]
 	WORD $0x0e35c286 // smull v6.8h, v20.8b, v21.8b
 	WORD $0x4e35c287 // smull2 v7.8h, v20.16b, v21.16b
+	WORD $0x4e140615 // dup v21.4s, v16.s[2]
+	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
+	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
 	WORD $0x4e140635 // dup v21.4s, v17.s[2]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
@@ -29009,12 +29009,12 @@ loop112:
 	WORD $0x4e0c0615 // dup v21.4s, v16.s[1]
 	WORD $0x0e358264 // smlal v4.8h, v19.8b, v21.8b
 	WORD $0x4e358265 // smlal2 v5.8h, v19.16b, v21.16b
-	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
-	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
-	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e0c0635 // dup v21.4s, v17.s[1]
 	WORD $0x0e358266 // smlal v6.8h, v19.8b, v21.8b
 	WORD $0x4e358267 // smlal2 v7.8h, v19.16b, v21.16b
+	WORD $0x4e1c0615 // dup v21.4s, v16.s[3]
+	WORD $0x0e358284 // smlal v4.8h, v20.8b, v21.8b
+	WORD $0x4e358285 // smlal2 v5.8h, v20.16b, v21.16b
 	WORD $0x4e1c0635 // dup v21.4s, v17.s[3]
 	WORD $0x0e358286 // smlal v6.8h, v20.8b, v21.8b
 	WORD $0x4e358287 // smlal2 v7.8h, v20.16b, v21.16b
@@ -29348,12 +29348,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c200 // smull v0.8h, v16.8b, v18.8b
 	WORD $0x4e32c201 // smull2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c202 // smull v2.8h, v16.8b, v18.8b
 	WORD $0x4e32c203 // smull2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29363,12 +29363,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29379,12 +29379,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c204 // smull v4.8h, v16.8b, v18.8b
 	WORD $0x4e32c205 // smull2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c206 // smull v6.8h, v16.8b, v18.8b
 	WORD $0x4e32c207 // smull2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29394,12 +29394,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29434,12 +29434,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c200 // smull v0.8h, v16.8b, v18.8b
 	WORD $0x4e32c201 // smull2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c202 // smull v2.8h, v16.8b, v18.8b
 	WORD $0x4e32c203 // smull2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29449,12 +29449,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29465,12 +29465,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c204 // smull v4.8h, v16.8b, v18.8b
 	WORD $0x4e32c205 // smull2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c206 // smull v6.8h, v16.8b, v18.8b
 	WORD $0x4e32c207 // smull2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29480,12 +29480,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29520,12 +29520,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c200 // smull v0.8h, v16.8b, v18.8b
 	WORD $0x4e32c201 // smull2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c202 // smull v2.8h, v16.8b, v18.8b
 	WORD $0x4e32c203 // smull2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29535,12 +29535,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29551,12 +29551,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c204 // smull v4.8h, v16.8b, v18.8b
 	WORD $0x4e32c205 // smull2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c206 // smull v6.8h, v16.8b, v18.8b
 	WORD $0x4e32c207 // smull2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29566,12 +29566,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29606,12 +29606,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c200 // smull v0.8h, v16.8b, v18.8b
 	WORD $0x4e32c201 // smull2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c202 // smull v2.8h, v16.8b, v18.8b
 	WORD $0x4e32c203 // smull2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29621,12 +29621,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328200 // smlal v0.8h, v16.8b, v18.8b
 	WORD $0x4e328201 // smlal2 v1.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
-	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328202 // smlal v2.8h, v16.8b, v18.8b
 	WORD $0x4e328203 // smlal2 v3.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328220 // smlal v0.8h, v17.8b, v18.8b
+	WORD $0x4e328221 // smlal2 v1.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328222 // smlal v2.8h, v17.8b, v18.8b
 	WORD $0x4e328223 // smlal2 v3.8h, v17.16b, v18.16b
@@ -29637,12 +29637,12 @@ loop115:
 	WORD $0x4e0405b2 // dup v18.4s, v13.s[0]
 	WORD $0x0e32c204 // smull v4.8h, v16.8b, v18.8b
 	WORD $0x4e32c205 // smull2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0405d2 // dup v18.4s, v14.s[0]
 	WORD $0x0e32c206 // smull v6.8h, v16.8b, v18.8b
 	WORD $0x4e32c207 // smull2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e0c05b2 // dup v18.4s, v13.s[1]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e0c05d2 // dup v18.4s, v14.s[1]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29652,12 +29652,12 @@ loop115:
 	WORD $0x4e1405b2 // dup v18.4s, v13.s[2]
 	WORD $0x0e328204 // smlal v4.8h, v16.8b, v18.8b
 	WORD $0x4e328205 // smlal2 v5.8h, v16.16b, v18.16b
-	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
-	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
-	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1405d2 // dup v18.4s, v14.s[2]
 	WORD $0x0e328206 // smlal v6.8h, v16.8b, v18.8b
 	WORD $0x4e328207 // smlal2 v7.8h, v16.16b, v18.16b
+	WORD $0x4e1c05b2 // dup v18.4s, v13.s[3]
+	WORD $0x0e328224 // smlal v4.8h, v17.8b, v18.8b
+	WORD $0x4e328225 // smlal2 v5.8h, v17.16b, v18.16b
 	WORD $0x4e1c05d2 // dup v18.4s, v14.s[3]
 	WORD $0x0e328226 // smlal v6.8h, v17.8b, v18.8b
 	WORD $0x4e328227 // smlal2 v7.8h, v17.16b, v18.16b
@@ -29857,12 +29857,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c280 // smull v0.8h, v20.8b, v22.8b
 	WORD $0x4e36c281 // smull2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c282 // smull v2.8h, v20.8b, v22.8b
 	WORD $0x4e36c283 // smull2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -29875,12 +29875,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368280 // smlal v0.8h, v20.8b, v22.8b
 	WORD $0x4e368281 // smlal2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368282 // smlal v2.8h, v20.8b, v22.8b
 	WORD $0x4e368283 // smlal2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -29896,12 +29896,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c284 // smull v4.8h, v20.8b, v22.8b
 	WORD $0x4e36c285 // smull2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c286 // smull v6.8h, v20.8b, v22.8b
 	WORD $0x4e36c287 // smull2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -29914,12 +29914,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368284 // smlal v4.8h, v20.8b, v22.8b
 	WORD $0x4e368285 // smlal2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368286 // smlal v6.8h, v20.8b, v22.8b
 	WORD $0x4e368287 // smlal2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -29967,12 +29967,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c280 // smull v0.8h, v20.8b, v22.8b
 	WORD $0x4e36c281 // smull2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c282 // smull v2.8h, v20.8b, v22.8b
 	WORD $0x4e36c283 // smull2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -29986,12 +29986,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368280 // smlal v0.8h, v20.8b, v22.8b
 	WORD $0x4e368281 // smlal2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368282 // smlal v2.8h, v20.8b, v22.8b
 	WORD $0x4e368283 // smlal2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -30007,12 +30007,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c284 // smull v4.8h, v20.8b, v22.8b
 	WORD $0x4e36c285 // smull2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c286 // smull v6.8h, v20.8b, v22.8b
 	WORD $0x4e36c287 // smull2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -30026,12 +30026,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368284 // smlal v4.8h, v20.8b, v22.8b
 	WORD $0x4e368285 // smlal2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368286 // smlal v6.8h, v20.8b, v22.8b
 	WORD $0x4e368287 // smlal2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -30079,12 +30079,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c280 // smull v0.8h, v20.8b, v22.8b
 	WORD $0x4e36c281 // smull2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c282 // smull v2.8h, v20.8b, v22.8b
 	WORD $0x4e36c283 // smull2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -30097,12 +30097,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368280 // smlal v0.8h, v20.8b, v22.8b
 	WORD $0x4e368281 // smlal2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368282 // smlal v2.8h, v20.8b, v22.8b
 	WORD $0x4e368283 // smlal2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -30118,12 +30118,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c284 // smull v4.8h, v20.8b, v22.8b
 	WORD $0x4e36c285 // smull2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c286 // smull v6.8h, v20.8b, v22.8b
 	WORD $0x4e36c287 // smull2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -30136,12 +30136,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368284 // smlal v4.8h, v20.8b, v22.8b
 	WORD $0x4e368285 // smlal2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368286 // smlal v6.8h, v20.8b, v22.8b
 	WORD $0x4e368287 // smlal2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -30189,12 +30189,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c280 // smull v0.8h, v20.8b, v22.8b
 	WORD $0x4e36c281 // smull2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c282 // smull v2.8h, v20.8b, v22.8b
 	WORD $0x4e36c283 // smull2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -30208,12 +30208,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368280 // smlal v0.8h, v20.8b, v22.8b
 	WORD $0x4e368281 // smlal2 v1.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
-	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368282 // smlal v2.8h, v20.8b, v22.8b
 	WORD $0x4e368283 // smlal2 v3.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a0 // smlal v0.8h, v21.8b, v22.8b
+	WORD $0x4e3682a1 // smlal2 v1.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a2 // smlal v2.8h, v21.8b, v22.8b
 	WORD $0x4e3682a3 // smlal2 v3.8h, v21.16b, v22.16b
@@ -30229,12 +30229,12 @@ loop118:
 	WORD $0x4e040616 // dup v22.4s, v16.s[0]
 	WORD $0x0e36c284 // smull v4.8h, v20.8b, v22.8b
 	WORD $0x4e36c285 // smull2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e040636 // dup v22.4s, v17.s[0]
 	WORD $0x0e36c286 // smull v6.8h, v20.8b, v22.8b
 	WORD $0x4e36c287 // smull2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e0c0616 // dup v22.4s, v16.s[1]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e0c0636 // dup v22.4s, v17.s[1]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -30248,12 +30248,12 @@ loop118:
 	WORD $0x4e140616 // dup v22.4s, v16.s[2]
 	WORD $0x0e368284 // smlal v4.8h, v20.8b, v22.8b
 	WORD $0x4e368285 // smlal2 v5.8h, v20.16b, v22.16b
-	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
-	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
-	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e140636 // dup v22.4s, v17.s[2]
 	WORD $0x0e368286 // smlal v6.8h, v20.8b, v22.8b
 	WORD $0x4e368287 // smlal2 v7.8h, v20.16b, v22.16b
+	WORD $0x4e1c0616 // dup v22.4s, v16.s[3]
+	WORD $0x0e3682a4 // smlal v4.8h, v21.8b, v22.8b
+	WORD $0x4e3682a5 // smlal2 v5.8h, v21.16b, v22.16b
 	WORD $0x4e1c0636 // dup v22.4s, v17.s[3]
 	WORD $0x0e3682a6 // smlal v6.8h, v21.8b, v22.8b
 	WORD $0x4e3682a7 // smlal2 v7.8h, v21.16b, v22.16b
@@ -31240,12 +31240,12 @@ TEXT ·f32NEONx2(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $2, R4
+	MOVD $2, R8
 loop122:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
-	MOVD 8(R1), R8
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
+	MOVD 8(R1), R7
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -31255,10 +31255,10 @@ loop122:
 	FMOVQ 160(R2), F6
 	FMOVQ 176(R2), F7
 loop123:
-	WORD $0x4ddfc8e8 // ld1r {v8.4s}, [x7], #4
-	WORD $0x4ddfc909 // ld1r {v9.4s}, [x8], #4
-	FMOVQ 0(R5), F10
-	FMOVQ 16(R5), F11
+	WORD $0x4ddfc8c8 // ld1r {v8.4s}, [x6], #4
+	WORD $0x4ddfc8e9 // ld1r {v9.4s}, [x7], #4
+	FMOVQ 0(R4), F10
+	FMOVQ 16(R4), F11
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
 	WORD $0x4e2cd400 // fadd v0.4s, v0.4s, v12.4s
 	WORD $0x6e28dd6c // fmul v12.4s, v11.4s, v8.4s
@@ -31267,8 +31267,8 @@ loop123:
 	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
 	WORD $0x6e29dd6c // fmul v12.4s, v11.4s, v9.4s
 	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
-	FMOVQ 32(R5), F10
-	FMOVQ 48(R5), F11
+	FMOVQ 32(R4), F10
+	FMOVQ 48(R4), F11
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
 	WORD $0x4e2cd442 // fadd v2.4s, v2.4s, v12.4s
 	WORD $0x6e28dd6c // fmul v12.4s, v11.4s, v8.4s
@@ -31277,8 +31277,8 @@ loop123:
 	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
 	WORD $0x6e29dd6c // fmul v12.4s, v11.4s, v9.4s
 	WORD $0x4e2cd4e7 // fadd v7.4s, v7.4s, v12.4s
-	ADD $128, R5
-	SUBS $1, R6
+	ADD $128, R4
+	SUBS $1, R5
 	BGT loop123
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -31290,7 +31290,7 @@ loop123:
 	FMOVQ F7, 176(R2)
 	ADD $64, R0
 	ADD $64, R2
-	SUBS $1, R4
+	SUBS $1, R8
 	BGT loop122
 done:
 	RET
@@ -31302,12 +31302,12 @@ TEXT ·f16NEONx2(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $2, R4
+	MOVD $2, R8
 loop124:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
-	MOVD 8(R1), R8
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
+	MOVD 8(R1), R7
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -31317,9 +31317,9 @@ loop124:
 	FMOVQ 160(R2), F6
 	FMOVQ 176(R2), F7
 loop125:
-	WORD $0x4ddfc8e8 // ld1r {v8.4s}, [x7], #4
-	WORD $0x4ddfc909 // ld1r {v9.4s}, [x8], #4
-	FMOVQ 0(R5), F10
+	WORD $0x4ddfc8c8 // ld1r {v8.4s}, [x6], #4
+	WORD $0x4ddfc8e9 // ld1r {v9.4s}, [x7], #4
+	FMOVQ 0(R4), F10
 	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
 	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
@@ -31330,7 +31330,7 @@ loop125:
 	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
 	WORD $0x6e29dd6c // fmul v12.4s, v11.4s, v9.4s
 	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
-	FMOVQ 16(R5), F10
+	FMOVQ 16(R4), F10
 	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
 	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
@@ -31341,8 +31341,8 @@ loop125:
 	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
 	WORD $0x6e29dd6c // fmul v12.4s, v11.4s, v9.4s
 	WORD $0x4e2cd4e7 // fadd v7.4s, v7.4s, v12.4s
-	ADD $64, R5
-	SUBS $1, R6
+	ADD $64, R4
+	SUBS $1, R5
 	BGT loop125
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -31354,7 +31354,7 @@ loop125:
 	FMOVQ F7, 176(R2)
 	ADD $32, R0
 	ADD $64, R2
-	SUBS $1, R4
+	SUBS $1, R8
 	BGT loop124
 done:
 	RET
@@ -31366,12 +31366,12 @@ TEXT ·bf16NEONx2(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $2, R4
+	MOVD $2, R8
 loop126:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
-	MOVD 8(R1), R8
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
+	MOVD 8(R1), R7
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -31381,9 +31381,9 @@ loop126:
 	FMOVQ 160(R2), F6
 	FMOVQ 176(R2), F7
 loop127:
-	WORD $0x4ddfc8e8 // ld1r {v8.4s}, [x7], #4
-	WORD $0x4ddfc909 // ld1r {v9.4s}, [x8], #4
-	FMOVQ 0(R5), F10
+	WORD $0x4ddfc8c8 // ld1r {v8.4s}, [x6], #4
+	WORD $0x4ddfc8e9 // ld1r {v9.4s}, [x7], #4
+	FMOVQ 0(R4), F10
 	WORD $0x6e61394b // shll2 v11.4s, v10.8h, #16
 	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
@@ -31394,7 +31394,7 @@ loop127:
 	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
 	WORD $0x6e29dd6c // fmul v12.4s, v11.4s, v9.4s
 	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
-	FMOVQ 16(R5), F10
+	FMOVQ 16(R4), F10
 	WORD $0x6e61394b // shll2 v11.4s, v10.8h, #16
 	WORD $0x2e61394a // shll v10.4s, v10.4h, #16
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
@@ -31405,8 +31405,8 @@ loop127:
 	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
 	WORD $0x6e29dd6c // fmul v12.4s, v11.4s, v9.4s
 	WORD $0x4e2cd4e7 // fadd v7.4s, v7.4s, v12.4s
-	ADD $64, R5
-	SUBS $1, R6
+	ADD $64, R4
+	SUBS $1, R5
 	BGT loop127
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -31418,7 +31418,7 @@ loop127:
 	FMOVQ F7, 176(R2)
 	ADD $32, R0
 	ADD $64, R2
-	SUBS $1, R4
+	SUBS $1, R8
 	BGT loop126
 done:
 	RET
@@ -31463,89 +31463,89 @@ loop129:
 	WORD $0x4e341eb6 // and v22.16b, v21.16b, v20.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f8ce2c0 // sdot v0.4s, v22.16b, v12.4b[0]
-	WORD $0x4f8de2a0 // sdot v0.4s, v21.16b, v13.4b[0]
 	WORD $0x4f8ee2c1 // sdot v1.4s, v22.16b, v14.4b[0]
-	WORD $0x4f8fe2a1 // sdot v1.4s, v21.16b, v15.4b[0]
 	WORD $0x4f90e2c2 // sdot v2.4s, v22.16b, v16.4b[0]
-	WORD $0x4f91e2a2 // sdot v2.4s, v21.16b, v17.4b[0]
 	WORD $0x4f92e2c3 // sdot v3.4s, v22.16b, v18.4b[0]
+	WORD $0x4f8de2a0 // sdot v0.4s, v21.16b, v13.4b[0]
+	WORD $0x4f8fe2a1 // sdot v1.4s, v21.16b, v15.4b[0]
+	WORD $0x4f91e2a2 // sdot v2.4s, v21.16b, v17.4b[0]
 	WORD $0x4f93e2a3 // sdot v3.4s, v21.16b, v19.4b[0]
 	FMOVQ 128(R0), F22
 	WORD $0x4e341ed5 // and v21.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4face2a0 // sdot v0.4s, v21.16b, v12.4b[1]
-	WORD $0x4fade2c0 // sdot v0.4s, v22.16b, v13.4b[1]
 	WORD $0x4faee2a1 // sdot v1.4s, v21.16b, v14.4b[1]
-	WORD $0x4fafe2c1 // sdot v1.4s, v22.16b, v15.4b[1]
 	WORD $0x4fb0e2a2 // sdot v2.4s, v21.16b, v16.4b[1]
-	WORD $0x4fb1e2c2 // sdot v2.4s, v22.16b, v17.4b[1]
 	WORD $0x4fb2e2a3 // sdot v3.4s, v21.16b, v18.4b[1]
+	WORD $0x4fade2c0 // sdot v0.4s, v22.16b, v13.4b[1]
+	WORD $0x4fafe2c1 // sdot v1.4s, v22.16b, v15.4b[1]
+	WORD $0x4fb1e2c2 // sdot v2.4s, v22.16b, v17.4b[1]
 	WORD $0x4fb3e2c3 // sdot v3.4s, v22.16b, v19.4b[1]
 	FMOVQ 256(R0), F21
 	WORD $0x4e341eb6 // and v22.16b, v21.16b, v20.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f8ceac0 // sdot v0.4s, v22.16b, v12.4b[2]
-	WORD $0x4f8deaa0 // sdot v0.4s, v21.16b, v13.4b[2]
 	WORD $0x4f8eeac1 // sdot v1.4s, v22.16b, v14.4b[2]
-	WORD $0x4f8feaa1 // sdot v1.4s, v21.16b, v15.4b[2]
 	WORD $0x4f90eac2 // sdot v2.4s, v22.16b, v16.4b[2]
-	WORD $0x4f91eaa2 // sdot v2.4s, v21.16b, v17.4b[2]
 	WORD $0x4f92eac3 // sdot v3.4s, v22.16b, v18.4b[2]
+	WORD $0x4f8deaa0 // sdot v0.4s, v21.16b, v13.4b[2]
+	WORD $0x4f8feaa1 // sdot v1.4s, v21.16b, v15.4b[2]
+	WORD $0x4f91eaa2 // sdot v2.4s, v21.16b, v17.4b[2]
 	WORD $0x4f93eaa3 // sdot v3.4s, v21.16b, v19.4b[2]
 	FMOVQ 384(R0), F22
 	WORD $0x4e341ed5 // and v21.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4faceaa0 // sdot v0.4s, v21.16b, v12.4b[3]
-	WORD $0x4fadeac0 // sdot v0.4s, v22.16b, v13.4b[3]
 	WORD $0x4faeeaa1 // sdot v1.4s, v21.16b, v14.4b[3]
-	WORD $0x4fafeac1 // sdot v1.4s, v22.16b, v15.4b[3]
 	WORD $0x4fb0eaa2 // sdot v2.4s, v21.16b, v16.4b[3]
-	WORD $0x4fb1eac2 // sdot v2.4s, v22.16b, v17.4b[3]
 	WORD $0x4fb2eaa3 // sdot v3.4s, v21.16b, v18.4b[3]
+	WORD $0x4fadeac0 // sdot v0.4s, v22.16b, v13.4b[3]
+	WORD $0x4fafeac1 // sdot v1.4s, v22.16b, v15.4b[3]
+	WORD $0x4fb1eac2 // sdot v2.4s, v22.16b, v17.4b[3]
 	WORD $0x4fb3eac3 // sdot v3.4s, v22.16b, v19.4b[3]
 	FMOVQ 16(R0), F21
 	WORD $0x4e341eb6 // and v22.16b, v21.16b, v20.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f8ce2c4 // sdot v4.4s, v22.16b, v12.4b[0]
-	WORD $0x4f8de2a4 // sdot v4.4s, v21.16b, v13.4b[0]
 	WORD $0x4f8ee2c5 // sdot v5.4s, v22.16b, v14.4b[0]
-	WORD $0x4f8fe2a5 // sdot v5.4s, v21.16b, v15.4b[0]
 	WORD $0x4f90e2c6 // sdot v6.4s, v22.16b, v16.4b[0]
-	WORD $0x4f91e2a6 // sdot v6.4s, v21.16b, v17.4b[0]
 	WORD $0x4f92e2c7 // sdot v7.4s, v22.16b, v18.4b[0]
+	WORD $0x4f8de2a4 // sdot v4.4s, v21.16b, v13.4b[0]
+	WORD $0x4f8fe2a5 // sdot v5.4s, v21.16b, v15.4b[0]
+	WORD $0x4f91e2a6 // sdot v6.4s, v21.16b, v17.4b[0]
 	WORD $0x4f93e2a7 // sdot v7.4s, v21.16b, v19.4b[0]
 	FMOVQ 144(R0), F22
 	WORD $0x4e341ed5 // and v21.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4face2a4 // sdot v4.4s, v21.16b, v12.4b[1]
-	WORD $0x4fade2c4 // sdot v4.4s, v22.16b, v13.4b[1]
 	WORD $0x4faee2a5 // sdot v5.4s, v21.16b, v14.4b[1]
-	WORD $0x4fafe2c5 // sdot v5.4s, v22.16b, v15.4b[1]
 	WORD $0x4fb0e2a6 // sdot v6.4s, v21.16b, v16.4b[1]
-	WORD $0x4fb1e2c6 // sdot v6.4s, v22.16b, v17.4b[1]
 	WORD $0x4fb2e2a7 // sdot v7.4s, v21.16b, v18.4b[1]
+	WORD $0x4fade2c4 // sdot v4.4s, v22.16b, v13.4b[1]
+	WORD $0x4fafe2c5 // sdot v5.4s, v22.16b, v15.4b[1]
+	WORD $0x4fb1e2c6 // sdot v6.4s, v22.16b, v17.4b[1]
 	WORD $0x4fb3e2c7 // sdot v7.4s, v22.16b, v19.4b[1]
 	FMOVQ 272(R0), F21
 	WORD $0x4e341eb6 // and v22.16b, v21.16b, v20.16b
 	WORD $0x6f0c06b5 // ushr v21.16b, v21.16b, #4
 	WORD $0x4f8ceac4 // sdot v4.4s, v22.16b, v12.4b[2]
-	WORD $0x4f8deaa4 // sdot v4.4s, v21.16b, v13.4b[2]
 	WORD $0x4f8eeac5 // sdot v5.4s, v22.16b, v14.4b[2]
-	WORD $0x4f8feaa5 // sdot v5.4s, v21.16b, v15.4b[2]
 	WORD $0x4f90eac6 // sdot v6.4s, v22.16b, v16.4b[2]
-	WORD $0x4f91eaa6 // sdot v6.4s, v21.16b, v17.4b[2]
 	WORD $0x4f92eac7 // sdot v7.4s, v22.16b, v18.4b[2]
+	WORD $0x4f8deaa4 // sdot v4.4s, v21.16b, v13.4b[2]
+	WORD $0x4f8feaa5 // sdot v5.4s, v21.16b, v15.4b[2]
+	WORD $0x4f91eaa6 // sdot v6.4s, v21.16b, v17.4b[2]
 	WORD $0x4f93eaa7 // sdot v7.4s, v21.16b, v19.4b[2]
 	FMOVQ 400(R0), F22
 	WORD $0x4e341ed5 // and v21.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4faceaa4 // sdot v4.4s, v21.16b, v12.4b[3]
-	WORD $0x4fadeac4 // sdot v4.4s, v22.16b, v13.4b[3]
 	WORD $0x4faeeaa5 // sdot v5.4s, v21.16b, v14.4b[3]
-	WORD $0x4fafeac5 // sdot v5.4s, v22.16b, v15.4b[3]
 	WORD $0x4fb0eaa6 // sdot v6.4s, v21.16b, v16.4b[3]
-	WORD $0x4fb1eac6 // sdot v6.4s, v22.16b, v17.4b[3]
 	WORD $0x4fb2eaa7 // sdot v7.4s, v21.16b, v18.4b[3]
+	WORD $0x4fadeac4 // sdot v4.4s, v22.16b, v13.4b[3]
+	WORD $0x4fafeac5 // sdot v5.4s, v22.16b, v15.4b[3]
+	WORD $0x4fb1eac6 // sdot v6.4s, v22.16b, v17.4b[3]
 	WORD $0x4fb3eac7 // sdot v7.4s, v22.16b, v19.4b[3]
 	FMOVD 512(R8), F21
 	WORD $0x0e217ab5 // fcvtl v21.4s, v21.4h
@@ -31657,89 +31657,89 @@ loop131:
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4f8ce2e0 // sdot v0.4s, v23.16b, v12.4b[0]
-	WORD $0x4f8de2c0 // sdot v0.4s, v22.16b, v13.4b[0]
 	WORD $0x4f8ee2e1 // sdot v1.4s, v23.16b, v14.4b[0]
-	WORD $0x4f8fe2c1 // sdot v1.4s, v22.16b, v15.4b[0]
 	WORD $0x4f90e2e2 // sdot v2.4s, v23.16b, v16.4b[0]
-	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
 	WORD $0x4f92e2e3 // sdot v3.4s, v23.16b, v18.4b[0]
+	WORD $0x4f8de2c0 // sdot v0.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8fe2c1 // sdot v1.4s, v22.16b, v15.4b[0]
+	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
 	FMOVQ 128(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
 	WORD $0x6f0c06f7 // ushr v23.16b, v23.16b, #4
 	WORD $0x4face2c0 // sdot v0.4s, v22.16b, v12.4b[1]
-	WORD $0x4fade2e0 // sdot v0.4s, v23.16b, v13.4b[1]
 	WORD $0x4faee2c1 // sdot v1.4s, v22.16b, v14.4b[1]
-	WORD $0x4fafe2e1 // sdot v1.4s, v23.16b, v15.4b[1]
 	WORD $0x4fb0e2c2 // sdot v2.4s, v22.16b, v16.4b[1]
-	WORD $0x4fb1e2e2 // sdot v2.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb2e2c3 // sdot v3.4s, v22.16b, v18.4b[1]
+	WORD $0x4fade2e0 // sdot v0.4s, v23.16b, v13.4b[1]
+	WORD $0x4fafe2e1 // sdot v1.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb1e2e2 // sdot v2.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb3e2e3 // sdot v3.4s, v23.16b, v19.4b[1]
 	FMOVQ 256(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4f8ceae0 // sdot v0.4s, v23.16b, v12.4b[2]
-	WORD $0x4f8deac0 // sdot v0.4s, v22.16b, v13.4b[2]
 	WORD $0x4f8eeae1 // sdot v1.4s, v23.16b, v14.4b[2]
-	WORD $0x4f8feac1 // sdot v1.4s, v22.16b, v15.4b[2]
 	WORD $0x4f90eae2 // sdot v2.4s, v23.16b, v16.4b[2]
-	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
 	WORD $0x4f92eae3 // sdot v3.4s, v23.16b, v18.4b[2]
+	WORD $0x4f8deac0 // sdot v0.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8feac1 // sdot v1.4s, v22.16b, v15.4b[2]
+	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
 	FMOVQ 384(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
 	WORD $0x6f0c06f7 // ushr v23.16b, v23.16b, #4
 	WORD $0x4faceac0 // sdot v0.4s, v22.16b, v12.4b[3]
-	WORD $0x4fadeae0 // sdot v0.4s, v23.16b, v13.4b[3]
 	WORD $0x4faeeac1 // sdot v1.4s, v22.16b, v14.4b[3]
-	WORD $0x4fafeae1 // sdot v1.4s, v23.16b, v15.4b[3]
 	WORD $0x4fb0eac2 // sdot v2.4s, v22.16b, v16.4b[3]
-	WORD $0x4fb1eae2 // sdot v2.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb2eac3 // sdot v3.4s, v22.16b, v18.4b[3]
+	WORD $0x4fadeae0 // sdot v0.4s, v23.16b, v13.4b[3]
+	WORD $0x4fafeae1 // sdot v1.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb1eae2 // sdot v2.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb3eae3 // sdot v3.4s, v23.16b, v19.4b[3]
 	FMOVQ 16(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4f8ce2e4 // sdot v4.4s, v23.16b, v12.4b[0]
-	WORD $0x4f8de2c4 // sdot v4.4s, v22.16b, v13.4b[0]
 	WORD $0x4f8ee2e5 // sdot v5.4s, v23.16b, v14.4b[0]
-	WORD $0x4f8fe2c5 // sdot v5.4s, v22.16b, v15.4b[0]
 	WORD $0x4f90e2e6 // sdot v6.4s, v23.16b, v16.4b[0]
-	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
 	WORD $0x4f92e2e7 // sdot v7.4s, v23.16b, v18.4b[0]
+	WORD $0x4f8de2c4 // sdot v4.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8fe2c5 // sdot v5.4s, v22.16b, v15.4b[0]
+	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
 	FMOVQ 144(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
 	WORD $0x6f0c06f7 // ushr v23.16b, v23.16b, #4
 	WORD $0x4face2c4 // sdot v4.4s, v22.16b, v12.4b[1]
-	WORD $0x4fade2e4 // sdot v4.4s, v23.16b, v13.4b[1]
 	WORD $0x4faee2c5 // sdot v5.4s, v22.16b, v14.4b[1]
-	WORD $0x4fafe2e5 // sdot v5.4s, v23.16b, v15.4b[1]
 	WORD $0x4fb0e2c6 // sdot v6.4s, v22.16b, v16.4b[1]
-	WORD $0x4fb1e2e6 // sdot v6.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb2e2c7 // sdot v7.4s, v22.16b, v18.4b[1]
+	WORD $0x4fade2e4 // sdot v4.4s, v23.16b, v13.4b[1]
+	WORD $0x4fafe2e5 // sdot v5.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb1e2e6 // sdot v6.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb3e2e7 // sdot v7.4s, v23.16b, v19.4b[1]
 	FMOVQ 272(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
 	WORD $0x6f0c06d6 // ushr v22.16b, v22.16b, #4
 	WORD $0x4f8ceae4 // sdot v4.4s, v23.16b, v12.4b[2]
-	WORD $0x4f8deac4 // sdot v4.4s, v22.16b, v13.4b[2]
 	WORD $0x4f8eeae5 // sdot v5.4s, v23.16b, v14.4b[2]
-	WORD $0x4f8feac5 // sdot v5.4s, v22.16b, v15.4b[2]
 	WORD $0x4f90eae6 // sdot v6.4s, v23.16b, v16.4b[2]
-	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
 	WORD $0x4f92eae7 // sdot v7.4s, v23.16b, v18.4b[2]
+	WORD $0x4f8deac4 // sdot v4.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8feac5 // sdot v5.4s, v22.16b, v15.4b[2]
+	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
 	FMOVQ 400(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
 	WORD $0x6f0c06f7 // ushr v23.16b, v23.16b, #4
 	WORD $0x4faceac4 // sdot v4.4s, v22.16b, v12.4b[3]
-	WORD $0x4fadeae4 // sdot v4.4s, v23.16b, v13.4b[3]
 	WORD $0x4faeeac5 // sdot v5.4s, v22.16b, v14.4b[3]
-	WORD $0x4fafeae5 // sdot v5.4s, v23.16b, v15.4b[3]
 	WORD $0x4fb0eac6 // sdot v6.4s, v22.16b, v16.4b[3]
-	WORD $0x4fb1eae6 // sdot v6.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb2eac7 // sdot v7.4s, v22.16b, v18.4b[3]
+	WORD $0x4fadeae4 // sdot v4.4s, v23.16b, v13.4b[3]
+	WORD $0x4fafeae5 // sdot v5.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb1eae6 // sdot v6.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb3eae7 // sdot v7.4s, v23.16b, v19.4b[3]
 	WORD $0x4e21d916 // scvtf v22.4s, v8.4s
 	WORD $0x6e35ded6 // fmul v22.4s, v22.4s, v21.4s
@@ -31892,12 +31892,12 @@ loop133:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb51f37 // bit v23.16b, v25.16b, v21.16b
 	WORD $0x4f8ce300 // sdot v0.4s, v24.16b, v12.4b[0]
-	WORD $0x4f8de2e0 // sdot v0.4s, v23.16b, v13.4b[0]
 	WORD $0x4f8ee301 // sdot v1.4s, v24.16b, v14.4b[0]
-	WORD $0x4f8fe2e1 // sdot v1.4s, v23.16b, v15.4b[0]
 	WORD $0x4f90e302 // sdot v2.4s, v24.16b, v16.4b[0]
-	WORD $0x4f91e2e2 // sdot v2.4s, v23.16b, v17.4b[0]
 	WORD $0x4f92e303 // sdot v3.4s, v24.16b, v18.4b[0]
+	WORD $0x4f8de2e0 // sdot v0.4s, v23.16b, v13.4b[0]
+	WORD $0x4f8fe2e1 // sdot v1.4s, v23.16b, v15.4b[0]
+	WORD $0x4f91e2e2 // sdot v2.4s, v23.16b, v17.4b[0]
 	WORD $0x4f93e2e3 // sdot v3.4s, v23.16b, v19.4b[0]
 	FMOVQ 128(R0), F24
 	WORD $0x4e341f17 // and v23.16b, v24.16b, v20.16b
@@ -31907,12 +31907,12 @@ loop133:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb51f38 // bit v24.16b, v25.16b, v21.16b
 	WORD $0x4face2e0 // sdot v0.4s, v23.16b, v12.4b[1]
-	WORD $0x4fade300 // sdot v0.4s, v24.16b, v13.4b[1]
 	WORD $0x4faee2e1 // sdot v1.4s, v23.16b, v14.4b[1]
-	WORD $0x4fafe301 // sdot v1.4s, v24.16b, v15.4b[1]
 	WORD $0x4fb0e2e2 // sdot v2.4s, v23.16b, v16.4b[1]
-	WORD $0x4fb1e302 // sdot v2.4s, v24.16b, v17.4b[1]
 	WORD $0x4fb2e2e3 // sdot v3.4s, v23.16b, v18.4b[1]
+	WORD $0x4fade300 // sdot v0.4s, v24.16b, v13.4b[1]
+	WORD $0x4fafe301 // sdot v1.4s, v24.16b, v15.4b[1]
+	WORD $0x4fb1e302 // sdot v2.4s, v24.16b, v17.4b[1]
 	WORD $0x4fb3e303 // sdot v3.4s, v24.16b, v19.4b[1]
 	FMOVQ 256(R0), F23
 	WORD $0x4e341ef8 // and v24.16b, v23.16b, v20.16b
@@ -31921,12 +31921,12 @@ loop133:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb51f37 // bit v23.16b, v25.16b, v21.16b
 	WORD $0x4f8ceb00 // sdot v0.4s, v24.16b, v12.4b[2]
-	WORD $0x4f8deae0 // sdot v0.4s, v23.16b, v13.4b[2]
 	WORD $0x4f8eeb01 // sdot v1.4s, v24.16b, v14.4b[2]
-	WORD $0x4f8feae1 // sdot v1.4s, v23.16b, v15.4b[2]
 	WORD $0x4f90eb02 // sdot v2.4s, v24.16b, v16.4b[2]
-	WORD $0x4f91eae2 // sdot v2.4s, v23.16b, v17.4b[2]
 	WORD $0x4f92eb03 // sdot v3.4s, v24.16b, v18.4b[2]
+	WORD $0x4f8deae0 // sdot v0.4s, v23.16b, v13.4b[2]
+	WORD $0x4f8feae1 // sdot v1.4s, v23.16b, v15.4b[2]
+	WORD $0x4f91eae2 // sdot v2.4s, v23.16b, v17.4b[2]
 	WORD $0x4f93eae3 // sdot v3.4s, v23.16b, v19.4b[2]
 	FMOVQ 384(R0), F24
 	WORD $0x4e341f17 // and v23.16b, v24.16b, v20.16b
@@ -31936,12 +31936,12 @@ loop133:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb51f38 // bit v24.16b, v25.16b, v21.16b
 	WORD $0x4faceae0 // sdot v0.4s, v23.16b, v12.4b[3]
-	WORD $0x4fadeb00 // sdot v0.4s, v24.16b, v13.4b[3]
 	WORD $0x4faeeae1 // sdot v1.4s, v23.16b, v14.4b[3]
-	WORD $0x4fafeb01 // sdot v1.4s, v24.16b, v15.4b[3]
 	WORD $0x4fb0eae2 // sdot v2.4s, v23.16b, v16.4b[3]
-	WORD $0x4fb1eb02 // sdot v2.4s, v24.16b, v17.4b[3]
 	WORD $0x4fb2eae3 // sdot v3.4s, v23.16b, v18.4b[3]
+	WORD $0x4fadeb00 // sdot v0.4s, v24.16b, v13.4b[3]
+	WORD $0x4fafeb01 // sdot v1.4s, v24.16b, v15.4b[3]
+	WORD $0x4fb1eb02 // sdot v2.4s, v24.16b, v17.4b[3]
 	WORD $0x4fb3eb03 // sdot v3.4s, v24.16b, v19.4b[3]
 	FMOVQ 528(R0), F22
 	FMOVQ 16(R0), F23
@@ -31952,12 +31952,12 @@ loop133:
 	WORD $0x4f0b56d9 // shl v25.16b, v22.16b, #3
 	WORD $0x6eb51f37 // bit v23.16b, v25.16b, v21.16b
 	WORD $0x4f8ce304 // sdot v4.4s, v24.16b, v12.4b[0]
-	WORD $0x4f8de2e4 // sdot v4.4s, v23.16b, v13.4b[0]
 	WORD $0x4f8ee305 // sdot v5.4s, v24.16b, v14.4b[0]
-	WORD $0x4f8fe2e5 // sdot v5.4s, v23.16b, v15.4b[0]
 	WORD $0x4f90e306 // sdot v6.4s, v24.16b, v16.4b[0]
-	WORD $0x4f91e2e6 // sdot v6.4s, v23.16b, v17.4b[0]
 	WORD $0x4f92e307 // sdot v7.4s, v24.16b, v18.4b[0]
+	WORD $0x4f8de2e4 // sdot v4.4s, v23.16b, v13.4b[0]
+	WORD $0x4f8fe2e5 // sdot v5.4s, v23.16b, v15.4b[0]
+	WORD $0x4f91e2e6 // sdot v6.4s, v23.16b, v17.4b[0]
 	WORD $0x4f93e2e7 // sdot v7.4s, v23.16b, v19.4b[0]
 	FMOVQ 144(R0), F24
 	WORD $0x4e341f17 // and v23.16b, v24.16b, v20.16b
@@ -31967,12 +31967,12 @@ loop133:
 	WORD $0x4f0956d9 // shl v25.16b, v22.16b, #1
 	WORD $0x6eb51f38 // bit v24.16b, v25.16b, v21.16b
 	WORD $0x4face2e4 // sdot v4.4s, v23.16b, v12.4b[1]
-	WORD $0x4fade304 // sdot v4.4s, v24.16b, v13.4b[1]
 	WORD $0x4faee2e5 // sdot v5.4s, v23.16b, v14.4b[1]
-	WORD $0x4fafe305 // sdot v5.4s, v24.16b, v15.4b[1]
 	WORD $0x4fb0e2e6 // sdot v6.4s, v23.16b, v16.4b[1]
-	WORD $0x4fb1e306 // sdot v6.4s, v24.16b, v17.4b[1]
 	WORD $0x4fb2e2e7 // sdot v7.4s, v23.16b, v18.4b[1]
+	WORD $0x4fade304 // sdot v4.4s, v24.16b, v13.4b[1]
+	WORD $0x4fafe305 // sdot v5.4s, v24.16b, v15.4b[1]
+	WORD $0x4fb1e306 // sdot v6.4s, v24.16b, v17.4b[1]
 	WORD $0x4fb3e307 // sdot v7.4s, v24.16b, v19.4b[1]
 	FMOVQ 272(R0), F23
 	WORD $0x4e341ef8 // and v24.16b, v23.16b, v20.16b
@@ -31981,12 +31981,12 @@ loop133:
 	WORD $0x6f0f06d9 // ushr v25.16b, v22.16b, #1
 	WORD $0x6eb51f37 // bit v23.16b, v25.16b, v21.16b
 	WORD $0x4f8ceb04 // sdot v4.4s, v24.16b, v12.4b[2]
-	WORD $0x4f8deae4 // sdot v4.4s, v23.16b, v13.4b[2]
 	WORD $0x4f8eeb05 // sdot v5.4s, v24.16b, v14.4b[2]
-	WORD $0x4f8feae5 // sdot v5.4s, v23.16b, v15.4b[2]
 	WORD $0x4f90eb06 // sdot v6.4s, v24.16b, v16.4b[2]
-	WORD $0x4f91eae6 // sdot v6.4s, v23.16b, v17.4b[2]
 	WORD $0x4f92eb07 // sdot v7.4s, v24.16b, v18.4b[2]
+	WORD $0x4f8deae4 // sdot v4.4s, v23.16b, v13.4b[2]
+	WORD $0x4f8feae5 // sdot v5.4s, v23.16b, v15.4b[2]
+	WORD $0x4f91eae6 // sdot v6.4s, v23.16b, v17.4b[2]
 	WORD $0x4f93eae7 // sdot v7.4s, v23.16b, v19.4b[2]
 	FMOVQ 400(R0), F24
 	WORD $0x4e341f17 // and v23.16b, v24.16b, v20.16b
@@ -31996,12 +31996,12 @@ loop133:
 	WORD $0x6f0d06d9 // ushr v25.16b, v22.16b, #3
 	WORD $0x6eb51f38 // bit v24.16b, v25.16b, v21.16b
 	WORD $0x4faceae4 // sdot v4.4s, v23.16b, v12.4b[3]
-	WORD $0x4fadeb04 // sdot v4.4s, v24.16b, v13.4b[3]
 	WORD $0x4faeeae5 // sdot v5.4s, v23.16b, v14.4b[3]
-	WORD $0x4fafeb05 // sdot v5.4s, v24.16b, v15.4b[3]
 	WORD $0x4fb0eae6 // sdot v6.4s, v23.16b, v16.4b[3]
-	WORD $0x4fb1eb06 // sdot v6.4s, v24.16b, v17.4b[3]
 	WORD $0x4fb2eae7 // sdot v7.4s, v23.16b, v18.4b[3]
+	WORD $0x4fadeb04 // sdot v4.4s, v24.16b, v13.4b[3]
+	WORD $0x4fafeb05 // sdot v5.4s, v24.16b, v15.4b[3]
+	WORD $0x4fb1eb06 // sdot v6.4s, v24.16b, v17.4b[3]
 	WORD $0x4fb3eb07 // sdot v7.4s, v24.16b, v19.4b[3]
 	FMOVD 640(R8), F22
 	WORD $0x0e217ad6 // fcvtl v22.4s, v22.4h
@@ -32119,12 +32119,12 @@ loop135:
 	WORD $0x4f0b56fa // shl v26.16b, v23.16b, #3
 	WORD $0x6eb51f58 // bit v24.16b, v26.16b, v21.16b
 	WORD $0x4f8ce320 // sdot v0.4s, v25.16b, v12.4b[0]
-	WORD $0x4f8de300 // sdot v0.4s, v24.16b, v13.4b[0]
 	WORD $0x4f8ee321 // sdot v1.4s, v25.16b, v14.4b[0]
-	WORD $0x4f8fe301 // sdot v1.4s, v24.16b, v15.4b[0]
 	WORD $0x4f90e322 // sdot v2.4s, v25.16b, v16.4b[0]
-	WORD $0x4f91e302 // sdot v2.4s, v24.16b, v17.4b[0]
 	WORD $0x4f92e323 // sdot v3.4s, v25.16b, v18.4b[0]
+	WORD $0x4f8de300 // sdot v0.4s, v24.16b, v13.4b[0]
+	WORD $0x4f8fe301 // sdot v1.4s, v24.16b, v15.4b[0]
+	WORD $0x4f91e302 // sdot v2.4s, v24.16b, v17.4b[0]
 	WORD $0x4f93e303 // sdot v3.4s, v24.16b, v19.4b[0]
 	FMOVQ 128(R0), F25
 	WORD $0x4e341f38 // and v24.16b, v25.16b, v20.16b
@@ -32134,12 +32134,12 @@ loop135:
 	WORD $0x4f0956fa // shl v26.16b, v23.16b, #1
 	WORD $0x6eb51f59 // bit v25.16b, v26.16b, v21.16b
 	WORD $0x4face300 // sdot v0.4s, v24.16b, v12.4b[1]
-	WORD $0x4fade320 // sdot v0.4s, v25.16b, v13.4b[1]
 	WORD $0x4faee301 // sdot v1.4s, v24.16b, v14.4b[1]
-	WORD $0x4fafe321 // sdot v1.4s, v25.16b, v15.4b[1]
 	WORD $0x4fb0e302 // sdot v2.4s, v24.16b, v16.4b[1]
-	WORD $0x4fb1e322 // sdot v2.4s, v25.16b, v17.4b[1]
 	WORD $0x4fb2e303 // sdot v3.4s, v24.16b, v18.4b[1]
+	WORD $0x4fade320 // sdot v0.4s, v25.16b, v13.4b[1]
+	WORD $0x4fafe321 // sdot v1.4s, v25.16b, v15.4b[1]
+	WORD $0x4fb1e322 // sdot v2.4s, v25.16b, v17.4b[1]
 	WORD $0x4fb3e323 // sdot v3.4s, v25.16b, v19.4b[1]
 	FMOVQ 256(R0), F24
 	WORD $0x4e341f19 // and v25.16b, v24.16b, v20.16b
@@ -32148,12 +32148,12 @@ loop135:
 	WORD $0x6f0f06fa // ushr v26.16b, v23.16b, #1
 	WORD $0x6eb51f58 // bit v24.16b, v26.16b, v21.16b
 	WORD $0x4f8ceb20 // sdot v0.4s, v25.16b, v12.4b[2]
-	WORD $0x4f8deb00 // sdot v0.4s, v24.16b, v13.4b[2]
 	WORD $0x4f8eeb21 // sdot v1.4s, v25.16b, v14.4b[2]
-	WORD $0x4f8feb01 // sdot v1.4s, v24.16b, v15.4b[2]
 	WORD $0x4f90eb22 // sdot v2.4s, v25.16b, v16.4b[2]
-	WORD $0x4f91eb02 // sdot v2.4s, v24.16b, v17.4b[2]
 	WORD $0x4f92eb23 // sdot v3.4s, v25.16b, v18.4b[2]
+	WORD $0x4f8deb00 // sdot v0.4s, v24.16b, v13.4b[2]
+	WORD $0x4f8feb01 // sdot v1.4s, v24.16b, v15.4b[2]
+	WORD $0x4f91eb02 // sdot v2.4s, v24.16b, v17.4b[2]
 	WORD $0x4f93eb03 // sdot v3.4s, v24.16b, v19.4b[2]
 	FMOVQ 384(R0), F25
 	WORD $0x4e341f38 // and v24.16b, v25.16b, v20.16b
@@ -32163,12 +32163,12 @@ loop135:
 	WORD $0x6f0d06fa // ushr v26.16b, v23.16b, #3
 	WORD $0x6eb51f59 // bit v25.16b, v26.16b, v21.16b
 	WORD $0x4faceb00 // sdot v0.4s, v24.16b, v12.4b[3]
-	WORD $0x4fadeb20 // sdot v0.4s, v25.16b, v13.4b[3]
 	WORD $0x4faeeb01 // sdot v1.4s, v24.16b, v14.4b[3]
-	WORD $0x4fafeb21 // sdot v1.4s, v25.16b, v15.4b[3]
 	WORD $0x4fb0eb02 // sdot v2.4s, v24.16b, v16.4b[3]
-	WORD $0x4fb1eb22 // sdot v2.4s, v25.16b, v17.4b[3]
 	WORD $0x4fb2eb03 // sdot v3.4s, v24.16b, v18.4b[3]
+	WORD $0x4fadeb20 // sdot v0.4s, v25.16b, v13.4b[3]
+	WORD $0x4fafeb21 // sdot v1.4s, v25.16b, v15.4b[3]
+	WORD $0x4fb1eb22 // sdot v2.4s, v25.16b, v17.4b[3]
 	WORD $0x4fb3eb23 // sdot v3.4s, v25.16b, v19.4b[3]
 	FMOVQ 528(R0), F23
 	FMOVQ 16(R0), F24
@@ -32179,12 +32179,12 @@ loop135:
 	WORD $0x4f0b56fa // shl v26.16b, v23.16b, #3
 	WORD $0x6eb51f58 // bit v24.16b, v26.16b, v21.16b
 	WORD $0x4f8ce324 // sdot v4.4s, v25.16b, v12.4b[0]
-	WORD $0x4f8de304 // sdot v4.4s, v24.16b, v13.4b[0]
 	WORD $0x4f8ee325 // sdot v5.4s, v25.16b, v14.4b[0]
-	WORD $0x4f8fe305 // sdot v5.4s, v24.16b, v15.4b[0]
 	WORD $0x4f90e326 // sdot v6.4s, v25.16b, v16.4b[0]
-	WORD $0x4f91e306 // sdot v6.4s, v24.16b, v17.4b[0]
 	WORD $0x4f92e327 // sdot v7.4s, v25.16b, v18.4b[0]
+	WORD $0x4f8de304 // sdot v4.4s, v24.16b, v13.4b[0]
+	WORD $0x4f8fe305 // sdot v5.4s, v24.16b, v15.4b[0]
+	WORD $0x4f91e306 // sdot v6.4s, v24.16b, v17.4b[0]
 	WORD $0x4f93e307 // sdot v7.4s, v24.16b, v19.4b[0]
 	FMOVQ 144(R0), F25
 	WORD $0x4e341f38 // and v24.16b, v25.16b, v20.16b
@@ -32194,12 +32194,12 @@ loop135:
 	WORD $0x4f0956fa // shl v26.16b, v23.16b, #1
 	WORD $0x6eb51f59 // bit v25.16b, v26.16b, v21.16b
 	WORD $0x4face304 // sdot v4.4s, v24.16b, v12.4b[1]
-	WORD $0x4fade324 // sdot v4.4s, v25.16b, v13.4b[1]
 	WORD $0x4faee305 // sdot v5.4s, v24.16b, v14.4b[1]
-	WORD $0x4fafe325 // sdot v5.4s, v25.16b, v15.4b[1]
 	WORD $0x4fb0e306 // sdot v6.4s, v24.16b, v16.4b[1]
-	WORD $0x4fb1e326 // sdot v6.4s, v25.16b, v17.4b[1]
 	WORD $0x4fb2e307 // sdot v7.4s, v24.16b, v18.4b[1]
+	WORD $0x4fade324 // sdot v4.4s, v25.16b, v13.4b[1]
+	WORD $0x4fafe325 // sdot v5.4s, v25.16b, v15.4b[1]
+	WORD $0x4fb1e326 // sdot v6.4s, v25.16b, v17.4b[1]
 	WORD $0x4fb3e327 // sdot v7.4s, v25.16b, v19.4b[1]
 	FMOVQ 272(R0), F24
 	WORD $0x4e341f19 // and v25.16b, v24.16b, v20.16b
@@ -32208,12 +32208,12 @@ loop135:
 	WORD $0x6f0f06fa // ushr v26.16b, v23.16b, #1
 	WORD $0x6eb51f58 // bit v24.16b, v26.16b, v21.16b
 	WORD $0x4f8ceb24 // sdot v4.4s, v25.16b, v12.4b[2]
-	WORD $0x4f8deb04 // sdot v4.4s, v24.16b, v13.4b[2]
 	WORD $0x4f8eeb25 // sdot v5.4s, v25.16b, v14.4b[2]
-	WORD $0x4f8feb05 // sdot v5.4s, v24.16b, v15.4b[2]
 	WORD $0x4f90eb26 // sdot v6.4s, v25.16b, v16.4b[2]
-	WORD $0x4f91eb06 // sdot v6.4s, v24.16b, v17.4b[2]
 	WORD $0x4f92eb27 // sdot v7.4s, v25.16b, v18.4b[2]
+	WORD $0x4f8deb04 // sdot v4.4s, v24.16b, v13.4b[2]
+	WORD $0x4f8feb05 // sdot v5.4s, v24.16b, v15.4b[2]
+	WORD $0x4f91eb06 // sdot v6.4s, v24.16b, v17.4b[2]
 	WORD $0x4f93eb07 // sdot v7.4s, v24.16b, v19.4b[2]
 	FMOVQ 400(R0), F25
 	WORD $0x4e341f38 // and v24.16b, v25.16b, v20.16b
@@ -32223,12 +32223,12 @@ loop135:
 	WORD $0x6f0d06fa // ushr v26.16b, v23.16b, #3
 	WORD $0x6eb51f59 // bit v25.16b, v26.16b, v21.16b
 	WORD $0x4faceb04 // sdot v4.4s, v24.16b, v12.4b[3]
-	WORD $0x4fadeb24 // sdot v4.4s, v25.16b, v13.4b[3]
 	WORD $0x4faeeb05 // sdot v5.4s, v24.16b, v14.4b[3]
-	WORD $0x4fafeb25 // sdot v5.4s, v25.16b, v15.4b[3]
 	WORD $0x4fb0eb06 // sdot v6.4s, v24.16b, v16.4b[3]
-	WORD $0x4fb1eb26 // sdot v6.4s, v25.16b, v17.4b[3]
 	WORD $0x4fb2eb07 // sdot v7.4s, v24.16b, v18.4b[3]
+	WORD $0x4fadeb24 // sdot v4.4s, v25.16b, v13.4b[3]
+	WORD $0x4fafeb25 // sdot v5.4s, v25.16b, v15.4b[3]
+	WORD $0x4fb1eb26 // sdot v6.4s, v25.16b, v17.4b[3]
 	WORD $0x4fb3eb27 // sdot v7.4s, v25.16b, v19.4b[3]
 	WORD $0x4e21d917 // scvtf v23.4s, v8.4s
 	WORD $0x6e36def7 // fmul v23.4s, v23.4s, v22.4s
@@ -32376,96 +32376,96 @@ loop137:
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8ce2a0 // sdot v0.4s, v21.16b, v12.4b[0]
-	WORD $0x4face2c0 // sdot v0.4s, v22.16b, v12.4b[1]
 	WORD $0x4f8ee2a1 // sdot v1.4s, v21.16b, v14.4b[0]
-	WORD $0x4faee2c1 // sdot v1.4s, v22.16b, v14.4b[1]
 	WORD $0x4f90e2a2 // sdot v2.4s, v21.16b, v16.4b[0]
-	WORD $0x4fb0e2c2 // sdot v2.4s, v22.16b, v16.4b[1]
 	WORD $0x4f92e2a3 // sdot v3.4s, v21.16b, v18.4b[0]
+	WORD $0x4face2c0 // sdot v0.4s, v22.16b, v12.4b[1]
+	WORD $0x4faee2c1 // sdot v1.4s, v22.16b, v14.4b[1]
+	WORD $0x4fb0e2c2 // sdot v2.4s, v22.16b, v16.4b[1]
 	WORD $0x4fb2e2c3 // sdot v3.4s, v22.16b, v18.4b[1]
 	FMOVQ 256(R0), F21
 	FMOVQ 384(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8ceaa0 // sdot v0.4s, v21.16b, v12.4b[2]
-	WORD $0x4faceac0 // sdot v0.4s, v22.16b, v12.4b[3]
 	WORD $0x4f8eeaa1 // sdot v1.4s, v21.16b, v14.4b[2]
-	WORD $0x4faeeac1 // sdot v1.4s, v22.16b, v14.4b[3]
 	WORD $0x4f90eaa2 // sdot v2.4s, v21.16b, v16.4b[2]
-	WORD $0x4fb0eac2 // sdot v2.4s, v22.16b, v16.4b[3]
 	WORD $0x4f92eaa3 // sdot v3.4s, v21.16b, v18.4b[2]
+	WORD $0x4faceac0 // sdot v0.4s, v22.16b, v12.4b[3]
+	WORD $0x4faeeac1 // sdot v1.4s, v22.16b, v14.4b[3]
+	WORD $0x4fb0eac2 // sdot v2.4s, v22.16b, v16.4b[3]
 	WORD $0x4fb2eac3 // sdot v3.4s, v22.16b, v18.4b[3]
 	FMOVQ 512(R0), F21
 	FMOVQ 640(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8de2a0 // sdot v0.4s, v21.16b, v13.4b[0]
-	WORD $0x4fade2c0 // sdot v0.4s, v22.16b, v13.4b[1]
 	WORD $0x4f8fe2a1 // sdot v1.4s, v21.16b, v15.4b[0]
-	WORD $0x4fafe2c1 // sdot v1.4s, v22.16b, v15.4b[1]
 	WORD $0x4f91e2a2 // sdot v2.4s, v21.16b, v17.4b[0]
-	WORD $0x4fb1e2c2 // sdot v2.4s, v22.16b, v17.4b[1]
 	WORD $0x4f93e2a3 // sdot v3.4s, v21.16b, v19.4b[0]
+	WORD $0x4fade2c0 // sdot v0.4s, v22.16b, v13.4b[1]
+	WORD $0x4fafe2c1 // sdot v1.4s, v22.16b, v15.4b[1]
+	WORD $0x4fb1e2c2 // sdot v2.4s, v22.16b, v17.4b[1]
 	WORD $0x4fb3e2c3 // sdot v3.4s, v22.16b, v19.4b[1]
 	FMOVQ 768(R0), F21
 	FMOVQ 896(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8deaa0 // sdot v0.4s, v21.16b, v13.4b[2]
-	WORD $0x4fadeac0 // sdot v0.4s, v22.16b, v13.4b[3]
 	WORD $0x4f8feaa1 // sdot v1.4s, v21.16b, v15.4b[2]
-	WORD $0x4fafeac1 // sdot v1.4s, v22.16b, v15.4b[3]
 	WORD $0x4f91eaa2 // sdot v2.4s, v21.16b, v17.4b[2]
-	WORD $0x4fb1eac2 // sdot v2.4s, v22.16b, v17.4b[3]
 	WORD $0x4f93eaa3 // sdot v3.4s, v21.16b, v19.4b[2]
+	WORD $0x4fadeac0 // sdot v0.4s, v22.16b, v13.4b[3]
+	WORD $0x4fafeac1 // sdot v1.4s, v22.16b, v15.4b[3]
+	WORD $0x4fb1eac2 // sdot v2.4s, v22.16b, v17.4b[3]
 	WORD $0x4fb3eac3 // sdot v3.4s, v22.16b, v19.4b[3]
 	FMOVQ 16(R0), F21
 	FMOVQ 144(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8ce2a4 // sdot v4.4s, v21.16b, v12.4b[0]
-	WORD $0x4face2c4 // sdot v4.4s, v22.16b, v12.4b[1]
 	WORD $0x4f8ee2a5 // sdot v5.4s, v21.16b, v14.4b[0]
-	WORD $0x4faee2c5 // sdot v5.4s, v22.16b, v14.4b[1]
 	WORD $0x4f90e2a6 // sdot v6.4s, v21.16b, v16.4b[0]
-	WORD $0x4fb0e2c6 // sdot v6.4s, v22.16b, v16.4b[1]
 	WORD $0x4f92e2a7 // sdot v7.4s, v21.16b, v18.4b[0]
+	WORD $0x4face2c4 // sdot v4.4s, v22.16b, v12.4b[1]
+	WORD $0x4faee2c5 // sdot v5.4s, v22.16b, v14.4b[1]
+	WORD $0x4fb0e2c6 // sdot v6.4s, v22.16b, v16.4b[1]
 	WORD $0x4fb2e2c7 // sdot v7.4s, v22.16b, v18.4b[1]
 	FMOVQ 272(R0), F21
 	FMOVQ 400(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8ceaa4 // sdot v4.4s, v21.16b, v12.4b[2]
-	WORD $0x4faceac4 // sdot v4.4s, v22.16b, v12.4b[3]
 	WORD $0x4f8eeaa5 // sdot v5.4s, v21.16b, v14.4b[2]
-	WORD $0x4faeeac5 // sdot v5.4s, v22.16b, v14.4b[3]
 	WORD $0x4f90eaa6 // sdot v6.4s, v21.16b, v16.4b[2]
-	WORD $0x4fb0eac6 // sdot v6.4s, v22.16b, v16.4b[3]
 	WORD $0x4f92eaa7 // sdot v7.4s, v21.16b, v18.4b[2]
+	WORD $0x4faceac4 // sdot v4.4s, v22.16b, v12.4b[3]
+	WORD $0x4faeeac5 // sdot v5.4s, v22.16b, v14.4b[3]
+	WORD $0x4fb0eac6 // sdot v6.4s, v22.16b, v16.4b[3]
 	WORD $0x4fb2eac7 // sdot v7.4s, v22.16b, v18.4b[3]
 	FMOVQ 528(R0), F21
 	FMOVQ 656(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8de2a4 // sdot v4.4s, v21.16b, v13.4b[0]
-	WORD $0x4fade2c4 // sdot v4.4s, v22.16b, v13.4b[1]
 	WORD $0x4f8fe2a5 // sdot v5.4s, v21.16b, v15.4b[0]
-	WORD $0x4fafe2c5 // sdot v5.4s, v22.16b, v15.4b[1]
 	WORD $0x4f91e2a6 // sdot v6.4s, v21.16b, v17.4b[0]
-	WORD $0x4fb1e2c6 // sdot v6.4s, v22.16b, v17.4b[1]
 	WORD $0x4f93e2a7 // sdot v7.4s, v21.16b, v19.4b[0]
+	WORD $0x4fade2c4 // sdot v4.4s, v22.16b, v13.4b[1]
+	WORD $0x4fafe2c5 // sdot v5.4s, v22.16b, v15.4b[1]
+	WORD $0x4fb1e2c6 // sdot v6.4s, v22.16b, v17.4b[1]
 	WORD $0x4fb3e2c7 // sdot v7.4s, v22.16b, v19.4b[1]
 	FMOVQ 784(R0), F21
 	FMOVQ 912(R0), F22
 	WORD $0x6e341eb5 // eor v21.16b, v21.16b, v20.16b
 	WORD $0x6e341ed6 // eor v22.16b, v22.16b, v20.16b
 	WORD $0x4f8deaa4 // sdot v4.4s, v21.16b, v13.4b[2]
-	WORD $0x4fadeac4 // sdot v4.4s, v22.16b, v13.4b[3]
 	WORD $0x4f8feaa5 // sdot v5.4s, v21.16b, v15.4b[2]
-	WORD $0x4fafeac5 // sdot v5.4s, v22.16b, v15.4b[3]
 	WORD $0x4f91eaa6 // sdot v6.4s, v21.16b, v17.4b[2]
-	WORD $0x4fb1eac6 // sdot v6.4s, v22.16b, v17.4b[3]
 	WORD $0x4f93eaa7 // sdot v7.4s, v21.16b, v19.4b[2]
+	WORD $0x4fadeac4 // sdot v4.4s, v22.16b, v13.4b[3]
+	WORD $0x4fafeac5 // sdot v5.4s, v22.16b, v15.4b[3]
+	WORD $0x4fb1eac6 // sdot v6.4s, v22.16b, v17.4b[3]
 	WORD $0x4fb3eac7 // sdot v7.4s, v22.16b, v19.4b[3]
 	FMOVD 1024(R8), F21
 	WORD $0x0e217ab5 // fcvtl v21.4s, v21.4h
@@ -32579,12 +32579,12 @@ loop139:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ce2e0 // sdot v0.4s, v23.16b, v12.4b[0]
-	WORD $0x4f8de2c0 // sdot v0.4s, v22.16b, v13.4b[0]
 	WORD $0x4f8ee2e1 // sdot v1.4s, v23.16b, v14.4b[0]
-	WORD $0x4f8fe2c1 // sdot v1.4s, v22.16b, v15.4b[0]
 	WORD $0x4f90e2e2 // sdot v2.4s, v23.16b, v16.4b[0]
-	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
 	WORD $0x4f92e2e3 // sdot v3.4s, v23.16b, v18.4b[0]
+	WORD $0x4f8de2c0 // sdot v0.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8fe2c1 // sdot v1.4s, v22.16b, v15.4b[0]
+	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
 	FMOVQ 128(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32592,12 +32592,12 @@ loop139:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4face2c0 // sdot v0.4s, v22.16b, v12.4b[1]
-	WORD $0x4fade2e0 // sdot v0.4s, v23.16b, v13.4b[1]
 	WORD $0x4faee2c1 // sdot v1.4s, v22.16b, v14.4b[1]
-	WORD $0x4fafe2e1 // sdot v1.4s, v23.16b, v15.4b[1]
 	WORD $0x4fb0e2c2 // sdot v2.4s, v22.16b, v16.4b[1]
-	WORD $0x4fb1e2e2 // sdot v2.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb2e2c3 // sdot v3.4s, v22.16b, v18.4b[1]
+	WORD $0x4fade2e0 // sdot v0.4s, v23.16b, v13.4b[1]
+	WORD $0x4fafe2e1 // sdot v1.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb1e2e2 // sdot v2.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb3e2e3 // sdot v3.4s, v23.16b, v19.4b[1]
 	FMOVQ 256(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
@@ -32605,12 +32605,12 @@ loop139:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ceae0 // sdot v0.4s, v23.16b, v12.4b[2]
-	WORD $0x4f8deac0 // sdot v0.4s, v22.16b, v13.4b[2]
 	WORD $0x4f8eeae1 // sdot v1.4s, v23.16b, v14.4b[2]
-	WORD $0x4f8feac1 // sdot v1.4s, v22.16b, v15.4b[2]
 	WORD $0x4f90eae2 // sdot v2.4s, v23.16b, v16.4b[2]
-	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
 	WORD $0x4f92eae3 // sdot v3.4s, v23.16b, v18.4b[2]
+	WORD $0x4f8deac0 // sdot v0.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8feac1 // sdot v1.4s, v22.16b, v15.4b[2]
+	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
 	FMOVQ 384(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32618,12 +32618,12 @@ loop139:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4faceac0 // sdot v0.4s, v22.16b, v12.4b[3]
-	WORD $0x4fadeae0 // sdot v0.4s, v23.16b, v13.4b[3]
 	WORD $0x4faeeac1 // sdot v1.4s, v22.16b, v14.4b[3]
-	WORD $0x4fafeae1 // sdot v1.4s, v23.16b, v15.4b[3]
 	WORD $0x4fb0eac2 // sdot v2.4s, v22.16b, v16.4b[3]
-	WORD $0x4fb1eae2 // sdot v2.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb2eac3 // sdot v3.4s, v22.16b, v18.4b[3]
+	WORD $0x4fadeae0 // sdot v0.4s, v23.16b, v13.4b[3]
+	WORD $0x4fafeae1 // sdot v1.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb1eae2 // sdot v2.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb3eae3 // sdot v3.4s, v23.16b, v19.4b[3]
 	FMOVQ 16(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
@@ -32631,12 +32631,12 @@ loop139:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ce2e4 // sdot v4.4s, v23.16b, v12.4b[0]
-	WORD $0x4f8de2c4 // sdot v4.4s, v22.16b, v13.4b[0]
 	WORD $0x4f8ee2e5 // sdot v5.4s, v23.16b, v14.4b[0]
-	WORD $0x4f8fe2c5 // sdot v5.4s, v22.16b, v15.4b[0]
 	WORD $0x4f90e2e6 // sdot v6.4s, v23.16b, v16.4b[0]
-	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
 	WORD $0x4f92e2e7 // sdot v7.4s, v23.16b, v18.4b[0]
+	WORD $0x4f8de2c4 // sdot v4.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8fe2c5 // sdot v5.4s, v22.16b, v15.4b[0]
+	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
 	FMOVQ 144(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32644,12 +32644,12 @@ loop139:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4face2c4 // sdot v4.4s, v22.16b, v12.4b[1]
-	WORD $0x4fade2e4 // sdot v4.4s, v23.16b, v13.4b[1]
 	WORD $0x4faee2c5 // sdot v5.4s, v22.16b, v14.4b[1]
-	WORD $0x4fafe2e5 // sdot v5.4s, v23.16b, v15.4b[1]
 	WORD $0x4fb0e2c6 // sdot v6.4s, v22.16b, v16.4b[1]
-	WORD $0x4fb1e2e6 // sdot v6.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb2e2c7 // sdot v7.4s, v22.16b, v18.4b[1]
+	WORD $0x4fade2e4 // sdot v4.4s, v23.16b, v13.4b[1]
+	WORD $0x4fafe2e5 // sdot v5.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb1e2e6 // sdot v6.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb3e2e7 // sdot v7.4s, v23.16b, v19.4b[1]
 	FMOVQ 272(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
@@ -32657,12 +32657,12 @@ loop139:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ceae4 // sdot v4.4s, v23.16b, v12.4b[2]
-	WORD $0x4f8deac4 // sdot v4.4s, v22.16b, v13.4b[2]
 	WORD $0x4f8eeae5 // sdot v5.4s, v23.16b, v14.4b[2]
-	WORD $0x4f8feac5 // sdot v5.4s, v22.16b, v15.4b[2]
 	WORD $0x4f90eae6 // sdot v6.4s, v23.16b, v16.4b[2]
-	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
 	WORD $0x4f92eae7 // sdot v7.4s, v23.16b, v18.4b[2]
+	WORD $0x4f8deac4 // sdot v4.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8feac5 // sdot v5.4s, v22.16b, v15.4b[2]
+	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
 	FMOVQ 400(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32670,12 +32670,12 @@ loop139:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4faceac4 // sdot v4.4s, v22.16b, v12.4b[3]
-	WORD $0x4fadeae4 // sdot v4.4s, v23.16b, v13.4b[3]
 	WORD $0x4faeeac5 // sdot v5.4s, v22.16b, v14.4b[3]
-	WORD $0x4fafeae5 // sdot v5.4s, v23.16b, v15.4b[3]
 	WORD $0x4fb0eac6 // sdot v6.4s, v22.16b, v16.4b[3]
-	WORD $0x4fb1eae6 // sdot v6.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb2eac7 // sdot v7.4s, v22.16b, v18.4b[3]
+	WORD $0x4fadeae4 // sdot v4.4s, v23.16b, v13.4b[3]
+	WORD $0x4fafeae5 // sdot v5.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb1eae6 // sdot v6.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb3eae7 // sdot v7.4s, v23.16b, v19.4b[3]
 	FMOVD 512(R8), F22
 	WORD $0x0e217ad6 // fcvtl v22.4s, v22.4h
@@ -32789,12 +32789,12 @@ loop141:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ce2e0 // sdot v0.4s, v23.16b, v12.4b[0]
-	WORD $0x4f8de2c0 // sdot v0.4s, v22.16b, v13.4b[0]
 	WORD $0x4f8ee2e1 // sdot v1.4s, v23.16b, v14.4b[0]
-	WORD $0x4f8fe2c1 // sdot v1.4s, v22.16b, v15.4b[0]
 	WORD $0x4f90e2e2 // sdot v2.4s, v23.16b, v16.4b[0]
-	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
 	WORD $0x4f92e2e3 // sdot v3.4s, v23.16b, v18.4b[0]
+	WORD $0x4f8de2c0 // sdot v0.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8fe2c1 // sdot v1.4s, v22.16b, v15.4b[0]
+	WORD $0x4f91e2c2 // sdot v2.4s, v22.16b, v17.4b[0]
 	WORD $0x4f93e2c3 // sdot v3.4s, v22.16b, v19.4b[0]
 	FMOVQ 128(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32802,12 +32802,12 @@ loop141:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4face2c0 // sdot v0.4s, v22.16b, v12.4b[1]
-	WORD $0x4fade2e0 // sdot v0.4s, v23.16b, v13.4b[1]
 	WORD $0x4faee2c1 // sdot v1.4s, v22.16b, v14.4b[1]
-	WORD $0x4fafe2e1 // sdot v1.4s, v23.16b, v15.4b[1]
 	WORD $0x4fb0e2c2 // sdot v2.4s, v22.16b, v16.4b[1]
-	WORD $0x4fb1e2e2 // sdot v2.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb2e2c3 // sdot v3.4s, v22.16b, v18.4b[1]
+	WORD $0x4fade2e0 // sdot v0.4s, v23.16b, v13.4b[1]
+	WORD $0x4fafe2e1 // sdot v1.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb1e2e2 // sdot v2.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb3e2e3 // sdot v3.4s, v23.16b, v19.4b[1]
 	FMOVQ 256(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
@@ -32815,12 +32815,12 @@ loop141:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ceae0 // sdot v0.4s, v23.16b, v12.4b[2]
-	WORD $0x4f8deac0 // sdot v0.4s, v22.16b, v13.4b[2]
 	WORD $0x4f8eeae1 // sdot v1.4s, v23.16b, v14.4b[2]
-	WORD $0x4f8feac1 // sdot v1.4s, v22.16b, v15.4b[2]
 	WORD $0x4f90eae2 // sdot v2.4s, v23.16b, v16.4b[2]
-	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
 	WORD $0x4f92eae3 // sdot v3.4s, v23.16b, v18.4b[2]
+	WORD $0x4f8deac0 // sdot v0.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8feac1 // sdot v1.4s, v22.16b, v15.4b[2]
+	WORD $0x4f91eac2 // sdot v2.4s, v22.16b, v17.4b[2]
 	WORD $0x4f93eac3 // sdot v3.4s, v22.16b, v19.4b[2]
 	FMOVQ 384(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32828,12 +32828,12 @@ loop141:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4faceac0 // sdot v0.4s, v22.16b, v12.4b[3]
-	WORD $0x4fadeae0 // sdot v0.4s, v23.16b, v13.4b[3]
 	WORD $0x4faeeac1 // sdot v1.4s, v22.16b, v14.4b[3]
-	WORD $0x4fafeae1 // sdot v1.4s, v23.16b, v15.4b[3]
 	WORD $0x4fb0eac2 // sdot v2.4s, v22.16b, v16.4b[3]
-	WORD $0x4fb1eae2 // sdot v2.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb2eac3 // sdot v3.4s, v22.16b, v18.4b[3]
+	WORD $0x4fadeae0 // sdot v0.4s, v23.16b, v13.4b[3]
+	WORD $0x4fafeae1 // sdot v1.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb1eae2 // sdot v2.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb3eae3 // sdot v3.4s, v23.16b, v19.4b[3]
 	FMOVQ 16(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
@@ -32841,12 +32841,12 @@ loop141:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ce2e4 // sdot v4.4s, v23.16b, v12.4b[0]
-	WORD $0x4f8de2c4 // sdot v4.4s, v22.16b, v13.4b[0]
 	WORD $0x4f8ee2e5 // sdot v5.4s, v23.16b, v14.4b[0]
-	WORD $0x4f8fe2c5 // sdot v5.4s, v22.16b, v15.4b[0]
 	WORD $0x4f90e2e6 // sdot v6.4s, v23.16b, v16.4b[0]
-	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
 	WORD $0x4f92e2e7 // sdot v7.4s, v23.16b, v18.4b[0]
+	WORD $0x4f8de2c4 // sdot v4.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8fe2c5 // sdot v5.4s, v22.16b, v15.4b[0]
+	WORD $0x4f91e2c6 // sdot v6.4s, v22.16b, v17.4b[0]
 	WORD $0x4f93e2c7 // sdot v7.4s, v22.16b, v19.4b[0]
 	FMOVQ 144(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32854,12 +32854,12 @@ loop141:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4face2c4 // sdot v4.4s, v22.16b, v12.4b[1]
-	WORD $0x4fade2e4 // sdot v4.4s, v23.16b, v13.4b[1]
 	WORD $0x4faee2c5 // sdot v5.4s, v22.16b, v14.4b[1]
-	WORD $0x4fafe2e5 // sdot v5.4s, v23.16b, v15.4b[1]
 	WORD $0x4fb0e2c6 // sdot v6.4s, v22.16b, v16.4b[1]
-	WORD $0x4fb1e2e6 // sdot v6.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb2e2c7 // sdot v7.4s, v22.16b, v18.4b[1]
+	WORD $0x4fade2e4 // sdot v4.4s, v23.16b, v13.4b[1]
+	WORD $0x4fafe2e5 // sdot v5.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb1e2e6 // sdot v6.4s, v23.16b, v17.4b[1]
 	WORD $0x4fb3e2e7 // sdot v7.4s, v23.16b, v19.4b[1]
 	FMOVQ 272(R0), F22
 	WORD $0x4e341ed7 // and v23.16b, v22.16b, v20.16b
@@ -32867,12 +32867,12 @@ loop141:
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4f8ceae4 // sdot v4.4s, v23.16b, v12.4b[2]
-	WORD $0x4f8deac4 // sdot v4.4s, v22.16b, v13.4b[2]
 	WORD $0x4f8eeae5 // sdot v5.4s, v23.16b, v14.4b[2]
-	WORD $0x4f8feac5 // sdot v5.4s, v22.16b, v15.4b[2]
 	WORD $0x4f90eae6 // sdot v6.4s, v23.16b, v16.4b[2]
-	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
 	WORD $0x4f92eae7 // sdot v7.4s, v23.16b, v18.4b[2]
+	WORD $0x4f8deac4 // sdot v4.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8feac5 // sdot v5.4s, v22.16b, v15.4b[2]
+	WORD $0x4f91eac6 // sdot v6.4s, v22.16b, v17.4b[2]
 	WORD $0x4f93eac7 // sdot v7.4s, v22.16b, v19.4b[2]
 	FMOVQ 400(R0), F23
 	WORD $0x4e341ef6 // and v22.16b, v23.16b, v20.16b
@@ -32880,12 +32880,12 @@ loop141:
 	WORD $0x4e1602b6 // tbl v22.16b, {v21.16b}, v22.16b
 	WORD $0x4e1702b7 // tbl v23.16b, {v21.16b}, v23.16b
 	WORD $0x4faceac4 // sdot v4.4s, v22.16b, v12.4b[3]
-	WORD $0x4fadeae4 // sdot v4.4s, v23.16b, v13.4b[3]
 	WORD $0x4faeeac5 // sdot v5.4s, v22.16b, v14.4b[3]
-	WORD $0x4fafeae5 // sdot v5.4s, v23.16b, v15.4b[3]
 	WORD $0x4fb0eac6 // sdot v6.4s, v22.16b, v16.4b[3]
-	WORD $0x4fb1eae6 // sdot v6.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb2eac7 // sdot v7.4s, v22.16b, v18.4b[3]
+	WORD $0x4fadeae4 // sdot v4.4s, v23.16b, v13.4b[3]
+	WORD $0x4fafeae5 // sdot v5.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb1eae6 // sdot v6.4s, v23.16b, v17.4b[3]
 	WORD $0x4fb3eae7 // sdot v7.4s, v23.16b, v19.4b[3]
 	FMOVS 512(R8), F22
 	WORD $0x2f08a6d6 // uxtl v22.8h, v22.8b
@@ -33253,89 +33253,89 @@ loop144:
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e340 // sdot v0.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e341 // sdot v1.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e342 // sdot v2.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e343 // sdot v3.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e323 // sdot v3.4s, v25.16b, v24.4b[0]
 	FMOVQ 640(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e320 // sdot v0.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e321 // sdot v1.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e322 // sdot v2.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e323 // sdot v3.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
 	FMOVQ 768(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb40 // sdot v0.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb41 // sdot v1.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb42 // sdot v2.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb43 // sdot v3.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb23 // sdot v3.4s, v25.16b, v24.4b[2]
 	FMOVQ 896(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb20 // sdot v0.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb21 // sdot v1.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb22 // sdot v2.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb23 // sdot v3.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
 	FMOVQ 528(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e344 // sdot v4.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e345 // sdot v5.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e346 // sdot v6.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e347 // sdot v7.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e327 // sdot v7.4s, v25.16b, v24.4b[0]
 	FMOVQ 656(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e324 // sdot v4.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e325 // sdot v5.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e326 // sdot v6.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e327 // sdot v7.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
 	FMOVQ 784(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb44 // sdot v4.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb45 // sdot v5.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb46 // sdot v6.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb47 // sdot v7.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb27 // sdot v7.4s, v25.16b, v24.4b[2]
 	FMOVQ 912(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb24 // sdot v4.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb25 // sdot v5.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb26 // sdot v6.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb27 // sdot v7.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
 	FMOVQ 0(R9), F25
 	WORD $0x4f385739 // shl v25.4s, v25.4s, #24
@@ -33371,89 +33371,89 @@ loop144:
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e340 // sdot v0.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e341 // sdot v1.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e342 // sdot v2.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e343 // sdot v3.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e323 // sdot v3.4s, v25.16b, v24.4b[0]
 	FMOVQ 1152(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e320 // sdot v0.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e321 // sdot v1.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e322 // sdot v2.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e323 // sdot v3.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
 	FMOVQ 1280(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb40 // sdot v0.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb41 // sdot v1.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb42 // sdot v2.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb43 // sdot v3.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb23 // sdot v3.4s, v25.16b, v24.4b[2]
 	FMOVQ 1408(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb20 // sdot v0.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb21 // sdot v1.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb22 // sdot v2.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb23 // sdot v3.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
 	FMOVQ 1040(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e344 // sdot v4.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e345 // sdot v5.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e346 // sdot v6.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e347 // sdot v7.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e327 // sdot v7.4s, v25.16b, v24.4b[0]
 	FMOVQ 1168(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e324 // sdot v4.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e325 // sdot v5.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e326 // sdot v6.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e327 // sdot v7.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
 	FMOVQ 1296(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb44 // sdot v4.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb45 // sdot v5.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb46 // sdot v6.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb47 // sdot v7.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb27 // sdot v7.4s, v25.16b, v24.4b[2]
 	FMOVQ 1424(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb24 // sdot v4.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb25 // sdot v5.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb26 // sdot v6.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb27 // sdot v7.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
 	FMOVQ 0(R9), F25
 	WORD $0x4f305739 // shl v25.4s, v25.4s, #16
@@ -33489,89 +33489,89 @@ loop144:
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e340 // sdot v0.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e341 // sdot v1.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e342 // sdot v2.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e343 // sdot v3.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e323 // sdot v3.4s, v25.16b, v24.4b[0]
 	FMOVQ 1664(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e320 // sdot v0.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e321 // sdot v1.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e322 // sdot v2.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e323 // sdot v3.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
 	FMOVQ 1792(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb40 // sdot v0.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb41 // sdot v1.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb42 // sdot v2.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb43 // sdot v3.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb23 // sdot v3.4s, v25.16b, v24.4b[2]
 	FMOVQ 1920(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb20 // sdot v0.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb21 // sdot v1.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb22 // sdot v2.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb23 // sdot v3.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
 	FMOVQ 1552(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e344 // sdot v4.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e345 // sdot v5.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e346 // sdot v6.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e347 // sdot v7.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e327 // sdot v7.4s, v25.16b, v24.4b[0]
 	FMOVQ 1680(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e324 // sdot v4.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e325 // sdot v5.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e326 // sdot v6.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e327 // sdot v7.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
 	FMOVQ 1808(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb44 // sdot v4.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb45 // sdot v5.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb46 // sdot v6.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb47 // sdot v7.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb27 // sdot v7.4s, v25.16b, v24.4b[2]
 	FMOVQ 1936(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb24 // sdot v4.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb25 // sdot v5.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb26 // sdot v6.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb27 // sdot v7.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
 	FMOVQ 0(R9), F25
 	WORD $0x4f285739 // shl v25.4s, v25.4s, #8
@@ -33607,89 +33607,89 @@ loop144:
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e340 // sdot v0.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e341 // sdot v1.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e342 // sdot v2.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e343 // sdot v3.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e320 // sdot v0.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e321 // sdot v1.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e322 // sdot v2.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e323 // sdot v3.4s, v25.16b, v24.4b[0]
 	FMOVQ 2176(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e320 // sdot v0.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e321 // sdot v1.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e322 // sdot v2.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e323 // sdot v3.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
 	FMOVQ 2304(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb40 // sdot v0.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb41 // sdot v1.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb42 // sdot v2.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb43 // sdot v3.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb20 // sdot v0.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb21 // sdot v1.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb22 // sdot v2.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb23 // sdot v3.4s, v25.16b, v24.4b[2]
 	FMOVQ 2432(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb20 // sdot v0.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb21 // sdot v1.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb22 // sdot v2.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb23 // sdot v3.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
 	FMOVQ 2064(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91e344 // sdot v4.4s, v26.16b, v17.4b[0]
-	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
 	WORD $0x4f93e345 // sdot v5.4s, v26.16b, v19.4b[0]
-	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
 	WORD $0x4f95e346 // sdot v6.4s, v26.16b, v21.4b[0]
-	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f97e347 // sdot v7.4s, v26.16b, v23.4b[0]
+	WORD $0x4f92e324 // sdot v4.4s, v25.16b, v18.4b[0]
+	WORD $0x4f94e325 // sdot v5.4s, v25.16b, v20.4b[0]
+	WORD $0x4f96e326 // sdot v6.4s, v25.16b, v22.4b[0]
 	WORD $0x4f98e327 // sdot v7.4s, v25.16b, v24.4b[0]
 	FMOVQ 2192(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1e324 // sdot v4.4s, v25.16b, v17.4b[1]
-	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
 	WORD $0x4fb3e325 // sdot v5.4s, v25.16b, v19.4b[1]
-	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
 	WORD $0x4fb5e326 // sdot v6.4s, v25.16b, v21.4b[1]
-	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb7e327 // sdot v7.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
+	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
+	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
 	FMOVQ 2320(R0), F25
 	WORD $0x4e301f3a // and v26.16b, v25.16b, v16.16b
 	WORD $0x6f0c0739 // ushr v25.16b, v25.16b, #4
 	WORD $0x4f91eb44 // sdot v4.4s, v26.16b, v17.4b[2]
-	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
 	WORD $0x4f93eb45 // sdot v5.4s, v26.16b, v19.4b[2]
-	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
 	WORD $0x4f95eb46 // sdot v6.4s, v26.16b, v21.4b[2]
-	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f97eb47 // sdot v7.4s, v26.16b, v23.4b[2]
+	WORD $0x4f92eb24 // sdot v4.4s, v25.16b, v18.4b[2]
+	WORD $0x4f94eb25 // sdot v5.4s, v25.16b, v20.4b[2]
+	WORD $0x4f96eb26 // sdot v6.4s, v25.16b, v22.4b[2]
 	WORD $0x4f98eb27 // sdot v7.4s, v25.16b, v24.4b[2]
 	FMOVQ 2448(R0), F26
 	WORD $0x4e301f59 // and v25.16b, v26.16b, v16.16b
 	WORD $0x6f0c075a // ushr v26.16b, v26.16b, #4
 	WORD $0x4fb1eb24 // sdot v4.4s, v25.16b, v17.4b[3]
-	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
 	WORD $0x4fb3eb25 // sdot v5.4s, v25.16b, v19.4b[3]
-	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
 	WORD $0x4fb5eb26 // sdot v6.4s, v25.16b, v21.4b[3]
-	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb7eb27 // sdot v7.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
+	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
+	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
 	FMOVQ 0(R9), F25
 	WORD $0x6f280739 // ushr v25.4s, v25.4s, #24
@@ -34074,12 +34074,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e380 // sdot v0.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e381 // sdot v1.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e382 // sdot v2.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e383 // sdot v3.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e363 // sdot v3.4s, v27.16b, v25.4b[0]
 	FMOVQ 640(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34089,12 +34089,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e360 // sdot v0.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e361 // sdot v1.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e362 // sdot v2.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e363 // sdot v3.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e383 // sdot v3.4s, v28.16b, v25.4b[1]
 	FMOVQ 768(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34103,12 +34103,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb80 // sdot v0.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb81 // sdot v1.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb82 // sdot v2.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb83 // sdot v3.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 896(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34118,12 +34118,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb60 // sdot v0.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb61 // sdot v1.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb62 // sdot v2.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb63 // sdot v3.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 1040(R0), F26
 	FMOVQ 528(R0), F27
@@ -34134,12 +34134,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e384 // sdot v4.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e385 // sdot v5.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e386 // sdot v6.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e387 // sdot v7.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e367 // sdot v7.4s, v27.16b, v25.4b[0]
 	FMOVQ 656(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34149,12 +34149,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e364 // sdot v4.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e365 // sdot v5.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e366 // sdot v6.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e367 // sdot v7.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e387 // sdot v7.4s, v28.16b, v25.4b[1]
 	FMOVQ 784(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34163,12 +34163,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb84 // sdot v4.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb85 // sdot v5.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb86 // sdot v6.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb87 // sdot v7.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 912(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34178,12 +34178,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb64 // sdot v4.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb65 // sdot v5.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb66 // sdot v6.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb67 // sdot v7.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f38575a // shl v26.4s, v26.4s, #24
@@ -34224,12 +34224,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e380 // sdot v0.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e381 // sdot v1.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e382 // sdot v2.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e383 // sdot v3.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e363 // sdot v3.4s, v27.16b, v25.4b[0]
 	FMOVQ 1280(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34239,12 +34239,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e360 // sdot v0.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e361 // sdot v1.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e362 // sdot v2.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e363 // sdot v3.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e383 // sdot v3.4s, v28.16b, v25.4b[1]
 	FMOVQ 1408(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34253,12 +34253,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb80 // sdot v0.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb81 // sdot v1.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb82 // sdot v2.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb83 // sdot v3.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 1536(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34268,12 +34268,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb60 // sdot v0.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb61 // sdot v1.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb62 // sdot v2.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb63 // sdot v3.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 1680(R0), F26
 	FMOVQ 1168(R0), F27
@@ -34284,12 +34284,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e384 // sdot v4.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e385 // sdot v5.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e386 // sdot v6.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e387 // sdot v7.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e367 // sdot v7.4s, v27.16b, v25.4b[0]
 	FMOVQ 1296(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34299,12 +34299,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e364 // sdot v4.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e365 // sdot v5.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e366 // sdot v6.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e367 // sdot v7.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e387 // sdot v7.4s, v28.16b, v25.4b[1]
 	FMOVQ 1424(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34313,12 +34313,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb84 // sdot v4.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb85 // sdot v5.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb86 // sdot v6.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb87 // sdot v7.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 1552(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34328,12 +34328,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb64 // sdot v4.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb65 // sdot v5.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb66 // sdot v6.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb67 // sdot v7.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f30575a // shl v26.4s, v26.4s, #16
@@ -34374,12 +34374,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e380 // sdot v0.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e381 // sdot v1.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e382 // sdot v2.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e383 // sdot v3.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e363 // sdot v3.4s, v27.16b, v25.4b[0]
 	FMOVQ 1920(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34389,12 +34389,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e360 // sdot v0.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e361 // sdot v1.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e362 // sdot v2.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e363 // sdot v3.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e383 // sdot v3.4s, v28.16b, v25.4b[1]
 	FMOVQ 2048(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34403,12 +34403,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb80 // sdot v0.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb81 // sdot v1.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb82 // sdot v2.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb83 // sdot v3.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 2176(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34418,12 +34418,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb60 // sdot v0.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb61 // sdot v1.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb62 // sdot v2.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb63 // sdot v3.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 2320(R0), F26
 	FMOVQ 1808(R0), F27
@@ -34434,12 +34434,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e384 // sdot v4.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e385 // sdot v5.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e386 // sdot v6.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e387 // sdot v7.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e367 // sdot v7.4s, v27.16b, v25.4b[0]
 	FMOVQ 1936(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34449,12 +34449,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e364 // sdot v4.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e365 // sdot v5.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e366 // sdot v6.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e367 // sdot v7.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e387 // sdot v7.4s, v28.16b, v25.4b[1]
 	FMOVQ 2064(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34463,12 +34463,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb84 // sdot v4.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb85 // sdot v5.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb86 // sdot v6.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb87 // sdot v7.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 2192(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34478,12 +34478,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb64 // sdot v4.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb65 // sdot v5.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb66 // sdot v6.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb67 // sdot v7.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28575a // shl v26.4s, v26.4s, #8
@@ -34524,12 +34524,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e380 // sdot v0.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e381 // sdot v1.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e382 // sdot v2.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e383 // sdot v3.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e360 // sdot v0.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e361 // sdot v1.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e362 // sdot v2.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e363 // sdot v3.4s, v27.16b, v25.4b[0]
 	FMOVQ 2560(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34539,12 +34539,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e360 // sdot v0.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e361 // sdot v1.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e362 // sdot v2.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e363 // sdot v3.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e380 // sdot v0.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e381 // sdot v1.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e382 // sdot v2.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e383 // sdot v3.4s, v28.16b, v25.4b[1]
 	FMOVQ 2688(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34553,12 +34553,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb80 // sdot v0.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb81 // sdot v1.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb82 // sdot v2.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb83 // sdot v3.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb60 // sdot v0.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb61 // sdot v1.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb62 // sdot v2.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 2816(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34568,12 +34568,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb60 // sdot v0.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb61 // sdot v1.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb62 // sdot v2.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb63 // sdot v3.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb80 // sdot v0.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb81 // sdot v1.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb82 // sdot v2.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 2960(R0), F26
 	FMOVQ 2448(R0), F27
@@ -34584,12 +34584,12 @@ loop147:
 	WORD $0x4f0b575d // shl v29.16b, v26.16b, #3
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92e384 // sdot v4.4s, v28.16b, v18.4b[0]
-	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
 	WORD $0x4f94e385 // sdot v5.4s, v28.16b, v20.4b[0]
-	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
 	WORD $0x4f96e386 // sdot v6.4s, v28.16b, v22.4b[0]
-	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f98e387 // sdot v7.4s, v28.16b, v24.4b[0]
+	WORD $0x4f93e364 // sdot v4.4s, v27.16b, v19.4b[0]
+	WORD $0x4f95e365 // sdot v5.4s, v27.16b, v21.4b[0]
+	WORD $0x4f97e366 // sdot v6.4s, v27.16b, v23.4b[0]
 	WORD $0x4f99e367 // sdot v7.4s, v27.16b, v25.4b[0]
 	FMOVQ 2576(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34599,12 +34599,12 @@ loop147:
 	WORD $0x4f09575d // shl v29.16b, v26.16b, #1
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2e364 // sdot v4.4s, v27.16b, v18.4b[1]
-	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
 	WORD $0x4fb4e365 // sdot v5.4s, v27.16b, v20.4b[1]
-	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
 	WORD $0x4fb6e366 // sdot v6.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb8e367 // sdot v7.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb3e384 // sdot v4.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb5e385 // sdot v5.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb7e386 // sdot v6.4s, v28.16b, v23.4b[1]
 	WORD $0x4fb9e387 // sdot v7.4s, v28.16b, v25.4b[1]
 	FMOVQ 2704(R0), F27
 	WORD $0x4e301f7c // and v28.16b, v27.16b, v16.16b
@@ -34613,12 +34613,12 @@ loop147:
 	WORD $0x6f0f075d // ushr v29.16b, v26.16b, #1
 	WORD $0x6eb11fbb // bit v27.16b, v29.16b, v17.16b
 	WORD $0x4f92eb84 // sdot v4.4s, v28.16b, v18.4b[2]
-	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
 	WORD $0x4f94eb85 // sdot v5.4s, v28.16b, v20.4b[2]
-	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
 	WORD $0x4f96eb86 // sdot v6.4s, v28.16b, v22.4b[2]
-	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98eb87 // sdot v7.4s, v28.16b, v24.4b[2]
+	WORD $0x4f93eb64 // sdot v4.4s, v27.16b, v19.4b[2]
+	WORD $0x4f95eb65 // sdot v5.4s, v27.16b, v21.4b[2]
+	WORD $0x4f97eb66 // sdot v6.4s, v27.16b, v23.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 2832(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34628,12 +34628,12 @@ loop147:
 	WORD $0x6f0d075d // ushr v29.16b, v26.16b, #3
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb2eb64 // sdot v4.4s, v27.16b, v18.4b[3]
-	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
 	WORD $0x4fb4eb65 // sdot v5.4s, v27.16b, v20.4b[3]
-	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
 	WORD $0x4fb6eb66 // sdot v6.4s, v27.16b, v22.4b[3]
-	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8eb67 // sdot v7.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb3eb84 // sdot v4.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb5eb85 // sdot v5.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb7eb86 // sdot v6.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x6f28075a // ushr v26.4s, v26.4s, #24
@@ -34815,12 +34815,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 832(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34830,12 +34830,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e360 // sdot v0.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e361 // sdot v1.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e362 // sdot v2.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 592(R0), F26
 	FMOVQ 720(R0), F27
@@ -34845,12 +34845,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 848(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34860,12 +34860,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e364 // sdot v4.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e365 // sdot v5.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e366 // sdot v6.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f38575a // shl v26.4s, v26.4s, #24
@@ -34901,12 +34901,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 1216(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34916,12 +34916,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e360 // sdot v0.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e361 // sdot v1.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e362 // sdot v2.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 976(R0), F26
 	FMOVQ 1104(R0), F27
@@ -34931,12 +34931,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 1232(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -34946,12 +34946,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e364 // sdot v4.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e365 // sdot v5.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e366 // sdot v6.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f30575a // shl v26.4s, v26.4s, #16
@@ -34987,12 +34987,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 1600(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -35002,12 +35002,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e360 // sdot v0.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e361 // sdot v1.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e362 // sdot v2.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 1360(R0), F26
 	FMOVQ 1488(R0), F27
@@ -35017,12 +35017,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 1616(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -35032,12 +35032,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e364 // sdot v4.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e365 // sdot v5.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e366 // sdot v6.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28575a // shl v26.4s, v26.4s, #8
@@ -35073,12 +35073,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb60 // sdot v0.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb61 // sdot v1.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb62 // sdot v2.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb63 // sdot v3.4s, v27.16b, v25.4b[2]
 	FMOVQ 1984(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -35088,12 +35088,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e360 // sdot v0.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e361 // sdot v1.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e362 // sdot v2.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb80 // sdot v0.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb81 // sdot v1.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb82 // sdot v2.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb83 // sdot v3.4s, v28.16b, v25.4b[3]
 	FMOVQ 1744(R0), F26
 	FMOVQ 1872(R0), F27
@@ -35103,12 +35103,12 @@ loop150:
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x6eb11f5b // bit v27.16b, v26.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4f96eb64 // sdot v4.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb65 // sdot v5.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb66 // sdot v6.4s, v27.16b, v24.4b[2]
 	WORD $0x4f99eb67 // sdot v7.4s, v27.16b, v25.4b[2]
 	FMOVQ 2000(R0), F28
 	WORD $0x4e301f9b // and v27.16b, v28.16b, v16.16b
@@ -35118,12 +35118,12 @@ loop150:
 	WORD $0x6f0e075d // ushr v29.16b, v26.16b, #2
 	WORD $0x6eb11fbc // bit v28.16b, v29.16b, v17.16b
 	WORD $0x4fb6e364 // sdot v4.4s, v27.16b, v22.4b[1]
-	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
 	WORD $0x4fb7e365 // sdot v5.4s, v27.16b, v23.4b[1]
-	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
 	WORD $0x4fb8e366 // sdot v6.4s, v27.16b, v24.4b[1]
-	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb6eb84 // sdot v4.4s, v28.16b, v22.4b[3]
+	WORD $0x4fb7eb85 // sdot v5.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb86 // sdot v6.4s, v28.16b, v24.4b[3]
 	WORD $0x4fb9eb87 // sdot v7.4s, v28.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28075a // sshr v26.4s, v26.4s, #24
@@ -35593,46 +35593,46 @@ loop153:
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c1 // sdot v1.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c3 // sdot v3.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac1 // sdot v1.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac3 // sdot v3.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
 	FMOVQ 656(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c5 // sdot v5.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c7 // sdot v7.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac5 // sdot v5.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac7 // sdot v7.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
 	FMOVQ 0(R9), F21
 	WORD $0x4f3856b5 // shl v21.4s, v21.4s, #24
@@ -35665,46 +35665,46 @@ loop153:
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c1 // sdot v1.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c3 // sdot v3.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac1 // sdot v1.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac3 // sdot v3.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
 	FMOVQ 784(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c5 // sdot v5.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c7 // sdot v7.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac5 // sdot v5.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac7 // sdot v7.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
 	FMOVQ 0(R9), F21
 	WORD $0x4f3056b5 // shl v21.4s, v21.4s, #16
@@ -35737,46 +35737,46 @@ loop153:
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c1 // sdot v1.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c3 // sdot v3.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac1 // sdot v1.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac3 // sdot v3.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
 	FMOVQ 912(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c5 // sdot v5.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c7 // sdot v7.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac5 // sdot v5.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac7 // sdot v7.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
 	FMOVQ 0(R9), F21
 	WORD $0x4f2856b5 // shl v21.4s, v21.4s, #8
@@ -35809,46 +35809,46 @@ loop153:
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c0 // sdot v0.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c1 // sdot v1.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c2 // sdot v2.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c3 // sdot v3.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e0 // sdot v0.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e1 // sdot v1.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e2 // sdot v2.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e3 // sdot v3.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac0 // sdot v0.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac1 // sdot v1.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac2 // sdot v2.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac3 // sdot v3.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae0 // sdot v0.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae1 // sdot v1.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae2 // sdot v2.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae3 // sdot v3.4s, v23.16b, v20.4b[3]
 	FMOVQ 1040(R0), F21
 	WORD $0x4e301eb6 // and v22.16b, v21.16b, v16.16b
 	WORD $0x6f0e06b7 // ushr v23.16b, v21.16b, #2
 	WORD $0x4e301ef7 // and v23.16b, v23.16b, v16.16b
 	WORD $0x4f91e2c4 // sdot v4.4s, v22.16b, v17.4b[0]
-	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
 	WORD $0x4f92e2c5 // sdot v5.4s, v22.16b, v18.4b[0]
-	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
 	WORD $0x4f93e2c6 // sdot v6.4s, v22.16b, v19.4b[0]
-	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4f94e2c7 // sdot v7.4s, v22.16b, v20.4b[0]
+	WORD $0x4fb1e2e4 // sdot v4.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb2e2e5 // sdot v5.4s, v23.16b, v18.4b[1]
+	WORD $0x4fb3e2e6 // sdot v6.4s, v23.16b, v19.4b[1]
 	WORD $0x4fb4e2e7 // sdot v7.4s, v23.16b, v20.4b[1]
 	WORD $0x6f0c06b6 // ushr v22.16b, v21.16b, #4
 	WORD $0x4e301ed6 // and v22.16b, v22.16b, v16.16b
 	WORD $0x6f0a06b7 // ushr v23.16b, v21.16b, #6
 	WORD $0x4f91eac4 // sdot v4.4s, v22.16b, v17.4b[2]
-	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
 	WORD $0x4f92eac5 // sdot v5.4s, v22.16b, v18.4b[2]
-	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
 	WORD $0x4f93eac6 // sdot v6.4s, v22.16b, v19.4b[2]
-	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4f94eac7 // sdot v7.4s, v22.16b, v20.4b[2]
+	WORD $0x4fb1eae4 // sdot v4.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb2eae5 // sdot v5.4s, v23.16b, v18.4b[3]
+	WORD $0x4fb3eae6 // sdot v6.4s, v23.16b, v19.4b[3]
 	WORD $0x4fb4eae7 // sdot v7.4s, v23.16b, v20.4b[3]
 	FMOVQ 0(R9), F21
 	WORD $0x6f2806b5 // ushr v21.4s, v21.4s, #24
@@ -36094,12 +36094,12 @@ loop156:
 	WORD $0x4f09575e // shl v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a3 // sdot v3.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36108,12 +36108,12 @@ loop156:
 	WORD $0x6f0f075e // ushr v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb80 // sdot v0.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb81 // sdot v1.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb82 // sdot v2.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb83 // sdot v3.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba3 // sdot v3.4s, v29.16b, v25.4b[3]
 	FMOVQ 464(R0), F26
 	FMOVQ 592(R0), F27
@@ -36125,12 +36125,12 @@ loop156:
 	WORD $0x4f09575e // shl v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a7 // sdot v7.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36139,12 +36139,12 @@ loop156:
 	WORD $0x6f0f075e // ushr v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb84 // sdot v4.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb85 // sdot v5.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb86 // sdot v6.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb87 // sdot v7.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba7 // sdot v7.4s, v29.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f38575a // shl v26.4s, v26.4s, #24
@@ -36182,12 +36182,12 @@ loop156:
 	WORD $0x6f0d075e // ushr v30.16b, v26.16b, #3
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a3 // sdot v3.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36197,12 +36197,12 @@ loop156:
 	WORD $0x6f0b075e // ushr v30.16b, v26.16b, #5
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb80 // sdot v0.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb81 // sdot v1.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb82 // sdot v2.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb83 // sdot v3.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba3 // sdot v3.4s, v29.16b, v25.4b[3]
 	FMOVQ 464(R0), F26
 	FMOVQ 720(R0), F27
@@ -36214,12 +36214,12 @@ loop156:
 	WORD $0x6f0d075e // ushr v30.16b, v26.16b, #3
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a7 // sdot v7.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36229,12 +36229,12 @@ loop156:
 	WORD $0x6f0b075e // ushr v30.16b, v26.16b, #5
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb84 // sdot v4.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb85 // sdot v5.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb86 // sdot v6.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb87 // sdot v7.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba7 // sdot v7.4s, v29.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f30575a // shl v26.4s, v26.4s, #16
@@ -36272,12 +36272,12 @@ loop156:
 	WORD $0x4f09575e // shl v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a3 // sdot v3.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36286,12 +36286,12 @@ loop156:
 	WORD $0x6f0f075e // ushr v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb80 // sdot v0.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb81 // sdot v1.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb82 // sdot v2.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb83 // sdot v3.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba3 // sdot v3.4s, v29.16b, v25.4b[3]
 	FMOVQ 848(R0), F26
 	FMOVQ 976(R0), F27
@@ -36303,12 +36303,12 @@ loop156:
 	WORD $0x4f09575e // shl v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a7 // sdot v7.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36317,12 +36317,12 @@ loop156:
 	WORD $0x6f0f075e // ushr v30.16b, v26.16b, #1
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb84 // sdot v4.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb85 // sdot v5.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb86 // sdot v6.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb87 // sdot v7.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba7 // sdot v7.4s, v29.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28575a // shl v26.4s, v26.4s, #8
@@ -36360,12 +36360,12 @@ loop156:
 	WORD $0x6f0d075e // ushr v30.16b, v26.16b, #3
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e380 // sdot v0.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e381 // sdot v1.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e382 // sdot v2.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e383 // sdot v3.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a0 // sdot v0.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a1 // sdot v1.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a2 // sdot v2.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a3 // sdot v3.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36375,12 +36375,12 @@ loop156:
 	WORD $0x6f0b075e // ushr v30.16b, v26.16b, #5
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb80 // sdot v0.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb81 // sdot v1.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb82 // sdot v2.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb83 // sdot v3.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba0 // sdot v0.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba1 // sdot v1.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba2 // sdot v2.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba3 // sdot v3.4s, v29.16b, v25.4b[3]
 	FMOVQ 848(R0), F26
 	FMOVQ 1104(R0), F27
@@ -36392,12 +36392,12 @@ loop156:
 	WORD $0x6f0d075e // ushr v30.16b, v26.16b, #3
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96e384 // sdot v4.4s, v28.16b, v22.4b[0]
-	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
 	WORD $0x4f97e385 // sdot v5.4s, v28.16b, v23.4b[0]
-	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
 	WORD $0x4f98e386 // sdot v6.4s, v28.16b, v24.4b[0]
-	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4f99e387 // sdot v7.4s, v28.16b, v25.4b[0]
+	WORD $0x4fb6e3a4 // sdot v4.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb7e3a5 // sdot v5.4s, v29.16b, v23.4b[1]
+	WORD $0x4fb8e3a6 // sdot v6.4s, v29.16b, v24.4b[1]
 	WORD $0x4fb9e3a7 // sdot v7.4s, v29.16b, v25.4b[1]
 	WORD $0x6f0c077c // ushr v28.16b, v27.16b, #4
 	WORD $0x4e301f9c // and v28.16b, v28.16b, v16.16b
@@ -36407,12 +36407,12 @@ loop156:
 	WORD $0x6f0b075e // ushr v30.16b, v26.16b, #5
 	WORD $0x6eb11fdd // bit v29.16b, v30.16b, v17.16b
 	WORD $0x4f96eb84 // sdot v4.4s, v28.16b, v22.4b[2]
-	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
 	WORD $0x4f97eb85 // sdot v5.4s, v28.16b, v23.4b[2]
-	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
 	WORD $0x4f98eb86 // sdot v6.4s, v28.16b, v24.4b[2]
-	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4f99eb87 // sdot v7.4s, v28.16b, v25.4b[2]
+	WORD $0x4fb6eba4 // sdot v4.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb7eba5 // sdot v5.4s, v29.16b, v23.4b[3]
+	WORD $0x4fb8eba6 // sdot v6.4s, v29.16b, v24.4b[3]
 	WORD $0x4fb9eba7 // sdot v7.4s, v29.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28075a // sshr v26.4s, v26.4s, #24
@@ -36640,12 +36640,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e360 // sdot v0.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e361 // sdot v1.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e362 // sdot v2.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e363 // sdot v3.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e343 // sdot v3.4s, v26.16b, v25.4b[0]
 	FMOVQ 384(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36653,12 +36653,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
 	FMOVQ 512(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36666,12 +36666,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb60 // sdot v0.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb61 // sdot v1.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb62 // sdot v2.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb63 // sdot v3.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb43 // sdot v3.4s, v26.16b, v25.4b[2]
 	FMOVQ 640(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36679,12 +36679,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb63 // sdot v3.4s, v27.16b, v25.4b[3]
 	FMOVQ 272(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36692,12 +36692,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e364 // sdot v4.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e365 // sdot v5.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e366 // sdot v6.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e367 // sdot v7.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e347 // sdot v7.4s, v26.16b, v25.4b[0]
 	FMOVQ 400(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36705,12 +36705,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
 	FMOVQ 528(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36718,12 +36718,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb64 // sdot v4.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb65 // sdot v5.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb66 // sdot v6.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb67 // sdot v7.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb47 // sdot v7.4s, v26.16b, v25.4b[2]
 	FMOVQ 656(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36731,12 +36731,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb67 // sdot v7.4s, v27.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f38575a // shl v26.4s, v26.4s, #24
@@ -36774,12 +36774,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e360 // sdot v0.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e361 // sdot v1.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e362 // sdot v2.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e363 // sdot v3.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e343 // sdot v3.4s, v26.16b, v25.4b[0]
 	FMOVQ 896(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36787,12 +36787,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
 	FMOVQ 1024(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36800,12 +36800,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb60 // sdot v0.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb61 // sdot v1.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb62 // sdot v2.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb63 // sdot v3.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb43 // sdot v3.4s, v26.16b, v25.4b[2]
 	FMOVQ 1152(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36813,12 +36813,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb63 // sdot v3.4s, v27.16b, v25.4b[3]
 	FMOVQ 784(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36826,12 +36826,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e364 // sdot v4.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e365 // sdot v5.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e366 // sdot v6.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e367 // sdot v7.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e347 // sdot v7.4s, v26.16b, v25.4b[0]
 	FMOVQ 912(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36839,12 +36839,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
 	FMOVQ 1040(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36852,12 +36852,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb64 // sdot v4.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb65 // sdot v5.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb66 // sdot v6.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb67 // sdot v7.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb47 // sdot v7.4s, v26.16b, v25.4b[2]
 	FMOVQ 1168(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36865,12 +36865,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb67 // sdot v7.4s, v27.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f30575a // shl v26.4s, v26.4s, #16
@@ -36908,12 +36908,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e360 // sdot v0.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e361 // sdot v1.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e362 // sdot v2.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e363 // sdot v3.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e343 // sdot v3.4s, v26.16b, v25.4b[0]
 	FMOVQ 1408(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36921,12 +36921,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
 	FMOVQ 1536(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36934,12 +36934,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb60 // sdot v0.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb61 // sdot v1.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb62 // sdot v2.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb63 // sdot v3.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb43 // sdot v3.4s, v26.16b, v25.4b[2]
 	FMOVQ 1664(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36947,12 +36947,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb63 // sdot v3.4s, v27.16b, v25.4b[3]
 	FMOVQ 1296(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36960,12 +36960,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e364 // sdot v4.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e365 // sdot v5.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e366 // sdot v6.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e367 // sdot v7.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e347 // sdot v7.4s, v26.16b, v25.4b[0]
 	FMOVQ 1424(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36973,12 +36973,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
 	FMOVQ 1552(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -36986,12 +36986,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb64 // sdot v4.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb65 // sdot v5.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb66 // sdot v6.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb67 // sdot v7.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb47 // sdot v7.4s, v26.16b, v25.4b[2]
 	FMOVQ 1680(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -36999,12 +36999,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb67 // sdot v7.4s, v27.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28575a // shl v26.4s, v26.4s, #8
@@ -37042,12 +37042,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e360 // sdot v0.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e361 // sdot v1.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e362 // sdot v2.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e363 // sdot v3.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e340 // sdot v0.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e341 // sdot v1.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e342 // sdot v2.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e343 // sdot v3.4s, v26.16b, v25.4b[0]
 	FMOVQ 1920(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -37055,12 +37055,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e340 // sdot v0.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e341 // sdot v1.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e342 // sdot v2.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e343 // sdot v3.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e360 // sdot v0.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e361 // sdot v1.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e362 // sdot v2.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e363 // sdot v3.4s, v27.16b, v25.4b[1]
 	FMOVQ 2048(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -37068,12 +37068,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb60 // sdot v0.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb61 // sdot v1.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb62 // sdot v2.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb63 // sdot v3.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb40 // sdot v0.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb41 // sdot v1.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb42 // sdot v2.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb43 // sdot v3.4s, v26.16b, v25.4b[2]
 	FMOVQ 2176(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -37081,12 +37081,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb40 // sdot v0.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb41 // sdot v1.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb42 // sdot v2.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb43 // sdot v3.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb60 // sdot v0.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb61 // sdot v1.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb62 // sdot v2.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb63 // sdot v3.4s, v27.16b, v25.4b[3]
 	FMOVQ 1808(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -37094,12 +37094,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92e364 // sdot v4.4s, v27.16b, v18.4b[0]
-	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
 	WORD $0x4f94e365 // sdot v5.4s, v27.16b, v20.4b[0]
-	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
 	WORD $0x4f96e366 // sdot v6.4s, v27.16b, v22.4b[0]
-	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f98e367 // sdot v7.4s, v27.16b, v24.4b[0]
+	WORD $0x4f93e344 // sdot v4.4s, v26.16b, v19.4b[0]
+	WORD $0x4f95e345 // sdot v5.4s, v26.16b, v21.4b[0]
+	WORD $0x4f97e346 // sdot v6.4s, v26.16b, v23.4b[0]
 	WORD $0x4f99e347 // sdot v7.4s, v26.16b, v25.4b[0]
 	FMOVQ 1936(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -37107,12 +37107,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2e344 // sdot v4.4s, v26.16b, v18.4b[1]
-	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
 	WORD $0x4fb4e345 // sdot v5.4s, v26.16b, v20.4b[1]
-	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
 	WORD $0x4fb6e346 // sdot v6.4s, v26.16b, v22.4b[1]
-	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb8e347 // sdot v7.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb3e364 // sdot v4.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb5e365 // sdot v5.4s, v27.16b, v21.4b[1]
+	WORD $0x4fb7e366 // sdot v6.4s, v27.16b, v23.4b[1]
 	WORD $0x4fb9e367 // sdot v7.4s, v27.16b, v25.4b[1]
 	FMOVQ 2064(R0), F26
 	WORD $0x4e301f5b // and v27.16b, v26.16b, v16.16b
@@ -37120,12 +37120,12 @@ loop159:
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4f92eb64 // sdot v4.4s, v27.16b, v18.4b[2]
-	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
 	WORD $0x4f94eb65 // sdot v5.4s, v27.16b, v20.4b[2]
-	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
 	WORD $0x4f96eb66 // sdot v6.4s, v27.16b, v22.4b[2]
-	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f98eb67 // sdot v7.4s, v27.16b, v24.4b[2]
+	WORD $0x4f93eb44 // sdot v4.4s, v26.16b, v19.4b[2]
+	WORD $0x4f95eb45 // sdot v5.4s, v26.16b, v21.4b[2]
+	WORD $0x4f97eb46 // sdot v6.4s, v26.16b, v23.4b[2]
 	WORD $0x4f99eb47 // sdot v7.4s, v26.16b, v25.4b[2]
 	FMOVQ 2192(R0), F27
 	WORD $0x4e301f7a // and v26.16b, v27.16b, v16.16b
@@ -37133,12 +37133,12 @@ loop159:
 	WORD $0x4e1a023a // tbl v26.16b, {v17.16b}, v26.16b
 	WORD $0x4e1b023b // tbl v27.16b, {v17.16b}, v27.16b
 	WORD $0x4fb2eb44 // sdot v4.4s, v26.16b, v18.4b[3]
-	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
 	WORD $0x4fb4eb45 // sdot v5.4s, v26.16b, v20.4b[3]
-	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
 	WORD $0x4fb6eb46 // sdot v6.4s, v26.16b, v22.4b[3]
-	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb8eb47 // sdot v7.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb3eb64 // sdot v4.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb5eb65 // sdot v5.4s, v27.16b, v21.4b[3]
+	WORD $0x4fb7eb66 // sdot v6.4s, v27.16b, v23.4b[3]
 	WORD $0x4fb9eb67 // sdot v7.4s, v27.16b, v25.4b[3]
 	FMOVQ 0(R9), F26
 	WORD $0x4f28075a // sshr v26.4s, v26.4s, #24
@@ -37272,24 +37272,24 @@ loop161:
 	WORD $0x4e040597 // dup v23.4s, v12.s[0]
 	WORD $0x0e37c2c0 // smull v0.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c1 // smull2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e0405b7 // dup v23.4s, v13.s[0]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
 	WORD $0x0e37c2c2 // smull v2.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c3 // smull2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e0405f7 // dup v23.4s, v15.s[0]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e040617 // dup v23.4s, v16.s[0]
 	WORD $0x0e37c2c4 // smull v4.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c5 // smull2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e040637 // dup v23.4s, v17.s[0]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040657 // dup v23.4s, v18.s[0]
 	WORD $0x0e37c2c6 // smull v6.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c7 // smull2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e0405b7 // dup v23.4s, v13.s[0]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e0405f7 // dup v23.4s, v15.s[0]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e040637 // dup v23.4s, v17.s[0]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040677 // dup v23.4s, v19.s[0]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -37299,24 +37299,24 @@ loop161:
 	WORD $0x4e0c0597 // dup v23.4s, v12.s[1]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e0c05b7 // dup v23.4s, v13.s[1]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e0c05f7 // dup v23.4s, v15.s[1]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e0c0637 // dup v23.4s, v17.s[1]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e0c05b7 // dup v23.4s, v13.s[1]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e0c05f7 // dup v23.4s, v15.s[1]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e0c0637 // dup v23.4s, v17.s[1]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0677 // dup v23.4s, v19.s[1]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -37326,24 +37326,24 @@ loop161:
 	WORD $0x4e140597 // dup v23.4s, v12.s[2]
 	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
 	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e1405b7 // dup v23.4s, v13.s[2]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
 	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
 	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e1405f7 // dup v23.4s, v15.s[2]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e140617 // dup v23.4s, v16.s[2]
 	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
 	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e140637 // dup v23.4s, v17.s[2]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140657 // dup v23.4s, v18.s[2]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e1405b7 // dup v23.4s, v13.s[2]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e1405f7 // dup v23.4s, v15.s[2]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e140637 // dup v23.4s, v17.s[2]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140677 // dup v23.4s, v19.s[2]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -37353,24 +37353,24 @@ loop161:
 	WORD $0x4e1c0597 // dup v23.4s, v12.s[3]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e1c05b7 // dup v23.4s, v13.s[3]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e1c05f7 // dup v23.4s, v15.s[3]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e1c0637 // dup v23.4s, v17.s[3]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e1c05b7 // dup v23.4s, v13.s[3]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e1c05f7 // dup v23.4s, v15.s[3]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e1c0637 // dup v23.4s, v17.s[3]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0677 // dup v23.4s, v19.s[3]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -37472,24 +37472,24 @@ loop163:
 	WORD $0x4e040598 // dup v24.4s, v12.s[0]
 	WORD $0x0e38c2e0 // smull v0.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e1 // smull2 v1.8h, v23.16b, v24.16b
-	WORD $0x4e0405b8 // dup v24.4s, v13.s[0]
-	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
-	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
 	WORD $0x4e0405d8 // dup v24.4s, v14.s[0]
 	WORD $0x0e38c2e2 // smull v2.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e3 // smull2 v3.8h, v23.16b, v24.16b
-	WORD $0x4e0405f8 // dup v24.4s, v15.s[0]
-	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
-	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
 	WORD $0x4e040618 // dup v24.4s, v16.s[0]
 	WORD $0x0e38c2e4 // smull v4.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e5 // smull2 v5.8h, v23.16b, v24.16b
-	WORD $0x4e040638 // dup v24.4s, v17.s[0]
-	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
-	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e040658 // dup v24.4s, v18.s[0]
 	WORD $0x0e38c2e6 // smull v6.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e7 // smull2 v7.8h, v23.16b, v24.16b
+	WORD $0x4e0405b8 // dup v24.4s, v13.s[0]
+	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
+	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
+	WORD $0x4e0405f8 // dup v24.4s, v15.s[0]
+	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
+	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
+	WORD $0x4e040638 // dup v24.4s, v17.s[0]
+	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
+	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e040678 // dup v24.4s, v19.s[0]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
@@ -37499,24 +37499,24 @@ loop163:
 	WORD $0x4e0c0598 // dup v24.4s, v12.s[1]
 	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
 	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
-	WORD $0x4e0c05b8 // dup v24.4s, v13.s[1]
-	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
-	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
 	WORD $0x4e0c05d8 // dup v24.4s, v14.s[1]
 	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
 	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
-	WORD $0x4e0c05f8 // dup v24.4s, v15.s[1]
-	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
-	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
 	WORD $0x4e0c0618 // dup v24.4s, v16.s[1]
 	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
 	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
-	WORD $0x4e0c0638 // dup v24.4s, v17.s[1]
-	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
-	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e0c0658 // dup v24.4s, v18.s[1]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
+	WORD $0x4e0c05b8 // dup v24.4s, v13.s[1]
+	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
+	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
+	WORD $0x4e0c05f8 // dup v24.4s, v15.s[1]
+	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
+	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
+	WORD $0x4e0c0638 // dup v24.4s, v17.s[1]
+	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
+	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e0c0678 // dup v24.4s, v19.s[1]
 	WORD $0x0e3882e6 // smlal v6.8h, v23.8b, v24.8b
 	WORD $0x4e3882e7 // smlal2 v7.8h, v23.16b, v24.16b
@@ -37526,24 +37526,24 @@ loop163:
 	WORD $0x4e140598 // dup v24.4s, v12.s[2]
 	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
 	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
-	WORD $0x4e1405b8 // dup v24.4s, v13.s[2]
-	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
-	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
 	WORD $0x4e1405d8 // dup v24.4s, v14.s[2]
 	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
 	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
-	WORD $0x4e1405f8 // dup v24.4s, v15.s[2]
-	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
-	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
 	WORD $0x4e140618 // dup v24.4s, v16.s[2]
 	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
 	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
-	WORD $0x4e140638 // dup v24.4s, v17.s[2]
-	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
-	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e140658 // dup v24.4s, v18.s[2]
 	WORD $0x0e3882e6 // smlal v6.8h, v23.8b, v24.8b
 	WORD $0x4e3882e7 // smlal2 v7.8h, v23.16b, v24.16b
+	WORD $0x4e1405b8 // dup v24.4s, v13.s[2]
+	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
+	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
+	WORD $0x4e1405f8 // dup v24.4s, v15.s[2]
+	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
+	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
+	WORD $0x4e140638 // dup v24.4s, v17.s[2]
+	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
+	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e140678 // dup v24.4s, v19.s[2]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
@@ -37553,24 +37553,24 @@ loop163:
 	WORD $0x4e1c0598 // dup v24.4s, v12.s[3]
 	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
 	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
-	WORD $0x4e1c05b8 // dup v24.4s, v13.s[3]
-	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
-	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
 	WORD $0x4e1c05d8 // dup v24.4s, v14.s[3]
 	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
 	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
-	WORD $0x4e1c05f8 // dup v24.4s, v15.s[3]
-	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
-	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
 	WORD $0x4e1c0618 // dup v24.4s, v16.s[3]
 	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
 	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
-	WORD $0x4e1c0638 // dup v24.4s, v17.s[3]
-	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
-	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e1c0658 // dup v24.4s, v18.s[3]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
+	WORD $0x4e1c05b8 // dup v24.4s, v13.s[3]
+	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
+	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
+	WORD $0x4e1c05f8 // dup v24.4s, v15.s[3]
+	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
+	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
+	WORD $0x4e1c0638 // dup v24.4s, v17.s[3]
+	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
+	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e1c0678 // dup v24.4s, v19.s[3]
 	WORD $0x0e3882e6 // smlal v6.8h, v23.8b, v24.8b
 	WORD $0x4e3882e7 // smlal2 v7.8h, v23.16b, v24.16b
@@ -37691,24 +37691,24 @@ loop165:
 	WORD $0x4e040599 // dup v25.4s, v12.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e0405b9 // dup v25.4s, v13.s[0]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e0405d9 // dup v25.4s, v14.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040619 // dup v25.4s, v16.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e040639 // dup v25.4s, v17.s[0]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e0405b9 // dup v25.4s, v13.s[0]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e040639 // dup v25.4s, v17.s[0]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e040679 // dup v25.4s, v19.s[0]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -37722,24 +37722,24 @@ loop165:
 	WORD $0x4e0c0599 // dup v25.4s, v12.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e0c05b9 // dup v25.4s, v13.s[1]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c05d9 // dup v25.4s, v14.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0619 // dup v25.4s, v16.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e0c05b9 // dup v25.4s, v13.s[1]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -37752,24 +37752,24 @@ loop165:
 	WORD $0x4e140599 // dup v25.4s, v12.s[2]
 	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
 	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e1405b9 // dup v25.4s, v13.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e1405d9 // dup v25.4s, v14.s[2]
 	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
 	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e140619 // dup v25.4s, v16.s[2]
 	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
 	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140639 // dup v25.4s, v17.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e140659 // dup v25.4s, v18.s[2]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e1405b9 // dup v25.4s, v13.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140639 // dup v25.4s, v17.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e140679 // dup v25.4s, v19.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -37783,24 +37783,24 @@ loop165:
 	WORD $0x4e1c0599 // dup v25.4s, v12.s[3]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c05b9 // dup v25.4s, v13.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e1c05d9 // dup v25.4s, v14.s[3]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e1c0619 // dup v25.4s, v16.s[3]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c05b9 // dup v25.4s, v13.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -37908,24 +37908,24 @@ loop167:
 	WORD $0x4e04059a // dup v26.4s, v12.s[0]
 	WORD $0x0e3ac320 // smull v0.8h, v25.8b, v26.8b
 	WORD $0x4e3ac321 // smull2 v1.8h, v25.16b, v26.16b
-	WORD $0x4e0405ba // dup v26.4s, v13.s[0]
-	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
-	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
 	WORD $0x4e0405da // dup v26.4s, v14.s[0]
 	WORD $0x0e3ac322 // smull v2.8h, v25.8b, v26.8b
 	WORD $0x4e3ac323 // smull2 v3.8h, v25.16b, v26.16b
-	WORD $0x4e0405fa // dup v26.4s, v15.s[0]
-	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
-	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
 	WORD $0x4e04061a // dup v26.4s, v16.s[0]
 	WORD $0x0e3ac324 // smull v4.8h, v25.8b, v26.8b
 	WORD $0x4e3ac325 // smull2 v5.8h, v25.16b, v26.16b
-	WORD $0x4e04063a // dup v26.4s, v17.s[0]
-	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
-	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
 	WORD $0x4e04065a // dup v26.4s, v18.s[0]
 	WORD $0x0e3ac326 // smull v6.8h, v25.8b, v26.8b
 	WORD $0x4e3ac327 // smull2 v7.8h, v25.16b, v26.16b
+	WORD $0x4e0405ba // dup v26.4s, v13.s[0]
+	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
+	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
+	WORD $0x4e0405fa // dup v26.4s, v15.s[0]
+	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
+	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
+	WORD $0x4e04063a // dup v26.4s, v17.s[0]
+	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
+	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
 	WORD $0x4e04067a // dup v26.4s, v19.s[0]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
@@ -37939,24 +37939,24 @@ loop167:
 	WORD $0x4e0c059a // dup v26.4s, v12.s[1]
 	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
 	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e0c05ba // dup v26.4s, v13.s[1]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e0c05da // dup v26.4s, v14.s[1]
 	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
 	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e0c05fa // dup v26.4s, v15.s[1]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e0c061a // dup v26.4s, v16.s[1]
 	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
 	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e0c063a // dup v26.4s, v17.s[1]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e0c05ba // dup v26.4s, v13.s[1]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e0c05fa // dup v26.4s, v15.s[1]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e0c063a // dup v26.4s, v17.s[1]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -37969,24 +37969,24 @@ loop167:
 	WORD $0x4e14059a // dup v26.4s, v12.s[2]
 	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
 	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
-	WORD $0x4e1405ba // dup v26.4s, v13.s[2]
-	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
-	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
 	WORD $0x4e1405da // dup v26.4s, v14.s[2]
 	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
 	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
-	WORD $0x4e1405fa // dup v26.4s, v15.s[2]
-	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
-	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
 	WORD $0x4e14061a // dup v26.4s, v16.s[2]
 	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
 	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
-	WORD $0x4e14063a // dup v26.4s, v17.s[2]
-	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
-	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
 	WORD $0x4e14065a // dup v26.4s, v18.s[2]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
+	WORD $0x4e1405ba // dup v26.4s, v13.s[2]
+	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
+	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
+	WORD $0x4e1405fa // dup v26.4s, v15.s[2]
+	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
+	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
+	WORD $0x4e14063a // dup v26.4s, v17.s[2]
+	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
+	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
 	WORD $0x4e14067a // dup v26.4s, v19.s[2]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
@@ -38000,24 +38000,24 @@ loop167:
 	WORD $0x4e1c059a // dup v26.4s, v12.s[3]
 	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
 	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e1c05ba // dup v26.4s, v13.s[3]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e1c05da // dup v26.4s, v14.s[3]
 	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
 	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e1c05fa // dup v26.4s, v15.s[3]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e1c061a // dup v26.4s, v16.s[3]
 	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
 	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e1c063a // dup v26.4s, v17.s[3]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e1c05ba // dup v26.4s, v13.s[3]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e1c05fa // dup v26.4s, v15.s[3]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e1c063a // dup v26.4s, v17.s[3]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -38578,24 +38578,24 @@ loop173:
 	WORD $0x4e040598 // dup v24.4s, v12.s[0]
 	WORD $0x0e38c2e0 // smull v0.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e1 // smull2 v1.8h, v23.16b, v24.16b
-	WORD $0x4e0405b8 // dup v24.4s, v13.s[0]
-	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
-	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
 	WORD $0x4e0405d8 // dup v24.4s, v14.s[0]
 	WORD $0x0e38c2e2 // smull v2.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e3 // smull2 v3.8h, v23.16b, v24.16b
-	WORD $0x4e0405f8 // dup v24.4s, v15.s[0]
-	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
-	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
 	WORD $0x4e040618 // dup v24.4s, v16.s[0]
 	WORD $0x0e38c2e4 // smull v4.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e5 // smull2 v5.8h, v23.16b, v24.16b
-	WORD $0x4e040638 // dup v24.4s, v17.s[0]
-	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
-	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e040658 // dup v24.4s, v18.s[0]
 	WORD $0x0e38c2e6 // smull v6.8h, v23.8b, v24.8b
 	WORD $0x4e38c2e7 // smull2 v7.8h, v23.16b, v24.16b
+	WORD $0x4e0405b8 // dup v24.4s, v13.s[0]
+	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
+	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
+	WORD $0x4e0405f8 // dup v24.4s, v15.s[0]
+	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
+	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
+	WORD $0x4e040638 // dup v24.4s, v17.s[0]
+	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
+	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e040678 // dup v24.4s, v19.s[0]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
@@ -38607,24 +38607,24 @@ loop173:
 	WORD $0x4e0c0598 // dup v24.4s, v12.s[1]
 	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
 	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
-	WORD $0x4e0c05b8 // dup v24.4s, v13.s[1]
-	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
-	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
 	WORD $0x4e0c05d8 // dup v24.4s, v14.s[1]
 	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
 	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
-	WORD $0x4e0c05f8 // dup v24.4s, v15.s[1]
-	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
-	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
 	WORD $0x4e0c0618 // dup v24.4s, v16.s[1]
 	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
 	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
-	WORD $0x4e0c0638 // dup v24.4s, v17.s[1]
-	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
-	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e0c0658 // dup v24.4s, v18.s[1]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
+	WORD $0x4e0c05b8 // dup v24.4s, v13.s[1]
+	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
+	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
+	WORD $0x4e0c05f8 // dup v24.4s, v15.s[1]
+	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
+	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
+	WORD $0x4e0c0638 // dup v24.4s, v17.s[1]
+	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
+	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e0c0678 // dup v24.4s, v19.s[1]
 	WORD $0x0e3882e6 // smlal v6.8h, v23.8b, v24.8b
 	WORD $0x4e3882e7 // smlal2 v7.8h, v23.16b, v24.16b
@@ -38636,24 +38636,24 @@ loop173:
 	WORD $0x4e140598 // dup v24.4s, v12.s[2]
 	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
 	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
-	WORD $0x4e1405b8 // dup v24.4s, v13.s[2]
-	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
-	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
 	WORD $0x4e1405d8 // dup v24.4s, v14.s[2]
 	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
 	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
-	WORD $0x4e1405f8 // dup v24.4s, v15.s[2]
-	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
-	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
 	WORD $0x4e140618 // dup v24.4s, v16.s[2]
 	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
 	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
-	WORD $0x4e140638 // dup v24.4s, v17.s[2]
-	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
-	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e140658 // dup v24.4s, v18.s[2]
 	WORD $0x0e3882e6 // smlal v6.8h, v23.8b, v24.8b
 	WORD $0x4e3882e7 // smlal2 v7.8h, v23.16b, v24.16b
+	WORD $0x4e1405b8 // dup v24.4s, v13.s[2]
+	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
+	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
+	WORD $0x4e1405f8 // dup v24.4s, v15.s[2]
+	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
+	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
+	WORD $0x4e140638 // dup v24.4s, v17.s[2]
+	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
+	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
 	WORD $0x4e140678 // dup v24.4s, v19.s[2]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
@@ -38665,24 +38665,24 @@ loop173:
 	WORD $0x4e1c0598 // dup v24.4s, v12.s[3]
 	WORD $0x0e3882c0 // smlal v0.8h, v22.8b, v24.8b
 	WORD $0x4e3882c1 // smlal2 v1.8h, v22.16b, v24.16b
-	WORD $0x4e1c05b8 // dup v24.4s, v13.s[3]
-	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
-	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
 	WORD $0x4e1c05d8 // dup v24.4s, v14.s[3]
 	WORD $0x0e3882c2 // smlal v2.8h, v22.8b, v24.8b
 	WORD $0x4e3882c3 // smlal2 v3.8h, v22.16b, v24.16b
-	WORD $0x4e1c05f8 // dup v24.4s, v15.s[3]
-	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
-	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
 	WORD $0x4e1c0618 // dup v24.4s, v16.s[3]
 	WORD $0x0e3882c4 // smlal v4.8h, v22.8b, v24.8b
 	WORD $0x4e3882c5 // smlal2 v5.8h, v22.16b, v24.16b
-	WORD $0x4e1c0638 // dup v24.4s, v17.s[3]
-	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
-	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e1c0658 // dup v24.4s, v18.s[3]
 	WORD $0x0e3882c6 // smlal v6.8h, v22.8b, v24.8b
 	WORD $0x4e3882c7 // smlal2 v7.8h, v22.16b, v24.16b
+	WORD $0x4e1c05b8 // dup v24.4s, v13.s[3]
+	WORD $0x0e3882e0 // smlal v0.8h, v23.8b, v24.8b
+	WORD $0x4e3882e1 // smlal2 v1.8h, v23.16b, v24.16b
+	WORD $0x4e1c05f8 // dup v24.4s, v15.s[3]
+	WORD $0x0e3882e2 // smlal v2.8h, v23.8b, v24.8b
+	WORD $0x4e3882e3 // smlal2 v3.8h, v23.16b, v24.16b
+	WORD $0x4e1c0638 // dup v24.4s, v17.s[3]
+	WORD $0x0e3882e4 // smlal v4.8h, v23.8b, v24.8b
+	WORD $0x4e3882e5 // smlal2 v5.8h, v23.16b, v24.16b
 	WORD $0x4e1c0678 // dup v24.4s, v19.s[3]
 	WORD $0x0e3882e6 // smlal v6.8h, v23.8b, v24.8b
 	WORD $0x4e3882e7 // smlal2 v7.8h, v23.16b, v24.16b
@@ -38920,24 +38920,24 @@ loop176:
 	WORD $0x4e0405b7 // dup v23.4s, v13.s[0]
 	WORD $0x0e37c2c0 // smull v0.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c1 // smull2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e0405f7 // dup v23.4s, v15.s[0]
 	WORD $0x0e37c2c2 // smull v2.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c3 // smull2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e040617 // dup v23.4s, v16.s[0]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e040637 // dup v23.4s, v17.s[0]
 	WORD $0x0e37c2c4 // smull v4.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c5 // smull2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e040657 // dup v23.4s, v18.s[0]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040677 // dup v23.4s, v19.s[0]
 	WORD $0x0e37c2c6 // smull v6.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c7 // smull2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e040617 // dup v23.4s, v16.s[0]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e040657 // dup v23.4s, v18.s[0]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040697 // dup v23.4s, v20.s[0]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -38947,24 +38947,24 @@ loop176:
 	WORD $0x4e0c05b7 // dup v23.4s, v13.s[1]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e0c05f7 // dup v23.4s, v15.s[1]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e0c0637 // dup v23.4s, v17.s[1]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0677 // dup v23.4s, v19.s[1]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0697 // dup v23.4s, v20.s[1]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -38974,24 +38974,24 @@ loop176:
 	WORD $0x4e1405b7 // dup v23.4s, v13.s[2]
 	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
 	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e1405f7 // dup v23.4s, v15.s[2]
 	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
 	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e140617 // dup v23.4s, v16.s[2]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e140637 // dup v23.4s, v17.s[2]
 	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
 	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e140657 // dup v23.4s, v18.s[2]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140677 // dup v23.4s, v19.s[2]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e140617 // dup v23.4s, v16.s[2]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e140657 // dup v23.4s, v18.s[2]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140697 // dup v23.4s, v20.s[2]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39001,24 +39001,24 @@ loop176:
 	WORD $0x4e1c05b7 // dup v23.4s, v13.s[3]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e1c05f7 // dup v23.4s, v15.s[3]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e1c0637 // dup v23.4s, v17.s[3]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0677 // dup v23.4s, v19.s[3]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0697 // dup v23.4s, v20.s[3]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39055,24 +39055,24 @@ loop176:
 	WORD $0x4e0405b7 // dup v23.4s, v13.s[0]
 	WORD $0x0e37c2c0 // smull v0.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c1 // smull2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e0405f7 // dup v23.4s, v15.s[0]
 	WORD $0x0e37c2c2 // smull v2.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c3 // smull2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e040617 // dup v23.4s, v16.s[0]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e040637 // dup v23.4s, v17.s[0]
 	WORD $0x0e37c2c4 // smull v4.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c5 // smull2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e040657 // dup v23.4s, v18.s[0]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040677 // dup v23.4s, v19.s[0]
 	WORD $0x0e37c2c6 // smull v6.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c7 // smull2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e040617 // dup v23.4s, v16.s[0]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e040657 // dup v23.4s, v18.s[0]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040697 // dup v23.4s, v20.s[0]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39082,24 +39082,24 @@ loop176:
 	WORD $0x4e0c05b7 // dup v23.4s, v13.s[1]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e0c05f7 // dup v23.4s, v15.s[1]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e0c0637 // dup v23.4s, v17.s[1]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0677 // dup v23.4s, v19.s[1]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0697 // dup v23.4s, v20.s[1]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39109,24 +39109,24 @@ loop176:
 	WORD $0x4e1405b7 // dup v23.4s, v13.s[2]
 	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
 	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e1405f7 // dup v23.4s, v15.s[2]
 	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
 	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e140617 // dup v23.4s, v16.s[2]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e140637 // dup v23.4s, v17.s[2]
 	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
 	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e140657 // dup v23.4s, v18.s[2]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140677 // dup v23.4s, v19.s[2]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e140617 // dup v23.4s, v16.s[2]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e140657 // dup v23.4s, v18.s[2]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140697 // dup v23.4s, v20.s[2]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39136,24 +39136,24 @@ loop176:
 	WORD $0x4e1c05b7 // dup v23.4s, v13.s[3]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e1c05f7 // dup v23.4s, v15.s[3]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e1c0637 // dup v23.4s, v17.s[3]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0677 // dup v23.4s, v19.s[3]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0697 // dup v23.4s, v20.s[3]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39190,24 +39190,24 @@ loop176:
 	WORD $0x4e0405b7 // dup v23.4s, v13.s[0]
 	WORD $0x0e37c2c0 // smull v0.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c1 // smull2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e0405f7 // dup v23.4s, v15.s[0]
 	WORD $0x0e37c2c2 // smull v2.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c3 // smull2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e040617 // dup v23.4s, v16.s[0]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e040637 // dup v23.4s, v17.s[0]
 	WORD $0x0e37c2c4 // smull v4.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c5 // smull2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e040657 // dup v23.4s, v18.s[0]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040677 // dup v23.4s, v19.s[0]
 	WORD $0x0e37c2c6 // smull v6.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c7 // smull2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e040617 // dup v23.4s, v16.s[0]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e040657 // dup v23.4s, v18.s[0]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040697 // dup v23.4s, v20.s[0]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39217,24 +39217,24 @@ loop176:
 	WORD $0x4e0c05b7 // dup v23.4s, v13.s[1]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e0c05f7 // dup v23.4s, v15.s[1]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e0c0637 // dup v23.4s, v17.s[1]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0677 // dup v23.4s, v19.s[1]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0697 // dup v23.4s, v20.s[1]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39244,24 +39244,24 @@ loop176:
 	WORD $0x4e1405b7 // dup v23.4s, v13.s[2]
 	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
 	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e1405f7 // dup v23.4s, v15.s[2]
 	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
 	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e140617 // dup v23.4s, v16.s[2]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e140637 // dup v23.4s, v17.s[2]
 	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
 	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e140657 // dup v23.4s, v18.s[2]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140677 // dup v23.4s, v19.s[2]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e140617 // dup v23.4s, v16.s[2]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e140657 // dup v23.4s, v18.s[2]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140697 // dup v23.4s, v20.s[2]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39271,24 +39271,24 @@ loop176:
 	WORD $0x4e1c05b7 // dup v23.4s, v13.s[3]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e1c05f7 // dup v23.4s, v15.s[3]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e1c0637 // dup v23.4s, v17.s[3]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0677 // dup v23.4s, v19.s[3]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0697 // dup v23.4s, v20.s[3]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39325,24 +39325,24 @@ loop176:
 	WORD $0x4e0405b7 // dup v23.4s, v13.s[0]
 	WORD $0x0e37c2c0 // smull v0.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c1 // smull2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e0405f7 // dup v23.4s, v15.s[0]
 	WORD $0x0e37c2c2 // smull v2.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c3 // smull2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e040617 // dup v23.4s, v16.s[0]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e040637 // dup v23.4s, v17.s[0]
 	WORD $0x0e37c2c4 // smull v4.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c5 // smull2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e040657 // dup v23.4s, v18.s[0]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040677 // dup v23.4s, v19.s[0]
 	WORD $0x0e37c2c6 // smull v6.8h, v22.8b, v23.8b
 	WORD $0x4e37c2c7 // smull2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e0405d7 // dup v23.4s, v14.s[0]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e040617 // dup v23.4s, v16.s[0]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e040657 // dup v23.4s, v18.s[0]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e040697 // dup v23.4s, v20.s[0]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39352,24 +39352,24 @@ loop176:
 	WORD $0x4e0c05b7 // dup v23.4s, v13.s[1]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e0c05f7 // dup v23.4s, v15.s[1]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e0c0637 // dup v23.4s, v17.s[1]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0677 // dup v23.4s, v19.s[1]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e0c05d7 // dup v23.4s, v14.s[1]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e0c0617 // dup v23.4s, v16.s[1]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e0c0657 // dup v23.4s, v18.s[1]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e0c0697 // dup v23.4s, v20.s[1]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39379,24 +39379,24 @@ loop176:
 	WORD $0x4e1405b7 // dup v23.4s, v13.s[2]
 	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
 	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
-	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
-	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
-	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
 	WORD $0x4e1405f7 // dup v23.4s, v15.s[2]
 	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
 	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
-	WORD $0x4e140617 // dup v23.4s, v16.s[2]
-	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
-	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
 	WORD $0x4e140637 // dup v23.4s, v17.s[2]
 	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
 	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
-	WORD $0x4e140657 // dup v23.4s, v18.s[2]
-	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
-	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140677 // dup v23.4s, v19.s[2]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
+	WORD $0x4e1405d7 // dup v23.4s, v14.s[2]
+	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
+	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
+	WORD $0x4e140617 // dup v23.4s, v16.s[2]
+	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
+	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
+	WORD $0x4e140657 // dup v23.4s, v18.s[2]
+	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
+	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
 	WORD $0x4e140697 // dup v23.4s, v20.s[2]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
@@ -39406,24 +39406,24 @@ loop176:
 	WORD $0x4e1c05b7 // dup v23.4s, v13.s[3]
 	WORD $0x0e3782a0 // smlal v0.8h, v21.8b, v23.8b
 	WORD $0x4e3782a1 // smlal2 v1.8h, v21.16b, v23.16b
-	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
-	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
-	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
 	WORD $0x4e1c05f7 // dup v23.4s, v15.s[3]
 	WORD $0x0e3782a2 // smlal v2.8h, v21.8b, v23.8b
 	WORD $0x4e3782a3 // smlal2 v3.8h, v21.16b, v23.16b
-	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
-	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
-	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
 	WORD $0x4e1c0637 // dup v23.4s, v17.s[3]
 	WORD $0x0e3782a4 // smlal v4.8h, v21.8b, v23.8b
 	WORD $0x4e3782a5 // smlal2 v5.8h, v21.16b, v23.16b
-	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
-	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
-	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0677 // dup v23.4s, v19.s[3]
 	WORD $0x0e3782a6 // smlal v6.8h, v21.8b, v23.8b
 	WORD $0x4e3782a7 // smlal2 v7.8h, v21.16b, v23.16b
+	WORD $0x4e1c05d7 // dup v23.4s, v14.s[3]
+	WORD $0x0e3782c0 // smlal v0.8h, v22.8b, v23.8b
+	WORD $0x4e3782c1 // smlal2 v1.8h, v22.16b, v23.16b
+	WORD $0x4e1c0617 // dup v23.4s, v16.s[3]
+	WORD $0x0e3782c2 // smlal v2.8h, v22.8b, v23.8b
+	WORD $0x4e3782c3 // smlal2 v3.8h, v22.16b, v23.16b
+	WORD $0x4e1c0657 // dup v23.4s, v18.s[3]
+	WORD $0x0e3782c4 // smlal v4.8h, v22.8b, v23.8b
+	WORD $0x4e3782c5 // smlal2 v5.8h, v22.16b, v23.16b
 	WORD $0x4e1c0697 // dup v23.4s, v20.s[3]
 	WORD $0x0e3782c6 // smlal v6.8h, v22.8b, v23.8b
 	WORD $0x4e3782c7 // smlal2 v7.8h, v22.16b, v23.16b
@@ -39681,24 +39681,24 @@ loop179:
 	WORD $0x4e0405d9 // dup v25.4s, v14.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040619 // dup v25.4s, v16.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e040639 // dup v25.4s, v17.s[0]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e040679 // dup v25.4s, v19.s[0]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e040639 // dup v25.4s, v17.s[0]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e040679 // dup v25.4s, v19.s[0]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -39712,24 +39712,24 @@ loop179:
 	WORD $0x4e0c05d9 // dup v25.4s, v14.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0619 // dup v25.4s, v16.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -39742,24 +39742,24 @@ loop179:
 	WORD $0x4e1405d9 // dup v25.4s, v14.s[2]
 	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
 	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e140619 // dup v25.4s, v16.s[2]
 	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
 	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140639 // dup v25.4s, v17.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e140659 // dup v25.4s, v18.s[2]
 	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
 	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e140699 // dup v25.4s, v20.s[2]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140639 // dup v25.4s, v17.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -39773,24 +39773,24 @@ loop179:
 	WORD $0x4e1c05d9 // dup v25.4s, v14.s[3]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e1c0619 // dup v25.4s, v16.s[3]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -39832,24 +39832,24 @@ loop179:
 	WORD $0x4e0405d9 // dup v25.4s, v14.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040619 // dup v25.4s, v16.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e040639 // dup v25.4s, v17.s[0]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e040679 // dup v25.4s, v19.s[0]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e040639 // dup v25.4s, v17.s[0]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e040679 // dup v25.4s, v19.s[0]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -39863,24 +39863,24 @@ loop179:
 	WORD $0x4e0c05d9 // dup v25.4s, v14.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0619 // dup v25.4s, v16.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -39893,24 +39893,24 @@ loop179:
 	WORD $0x4e1405d9 // dup v25.4s, v14.s[2]
 	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
 	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e140619 // dup v25.4s, v16.s[2]
 	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
 	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140639 // dup v25.4s, v17.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e140659 // dup v25.4s, v18.s[2]
 	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
 	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e140699 // dup v25.4s, v20.s[2]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140639 // dup v25.4s, v17.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -39924,24 +39924,24 @@ loop179:
 	WORD $0x4e1c05d9 // dup v25.4s, v14.s[3]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e1c0619 // dup v25.4s, v16.s[3]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -39983,24 +39983,24 @@ loop179:
 	WORD $0x4e0405d9 // dup v25.4s, v14.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040619 // dup v25.4s, v16.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e040639 // dup v25.4s, v17.s[0]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e040679 // dup v25.4s, v19.s[0]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e040639 // dup v25.4s, v17.s[0]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e040679 // dup v25.4s, v19.s[0]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40014,24 +40014,24 @@ loop179:
 	WORD $0x4e0c05d9 // dup v25.4s, v14.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0619 // dup v25.4s, v16.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40044,24 +40044,24 @@ loop179:
 	WORD $0x4e1405d9 // dup v25.4s, v14.s[2]
 	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
 	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e140619 // dup v25.4s, v16.s[2]
 	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
 	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140639 // dup v25.4s, v17.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e140659 // dup v25.4s, v18.s[2]
 	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
 	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e140699 // dup v25.4s, v20.s[2]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140639 // dup v25.4s, v17.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40075,24 +40075,24 @@ loop179:
 	WORD $0x4e1c05d9 // dup v25.4s, v14.s[3]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e1c0619 // dup v25.4s, v16.s[3]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40134,24 +40134,24 @@ loop179:
 	WORD $0x4e0405d9 // dup v25.4s, v14.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040619 // dup v25.4s, v16.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e040639 // dup v25.4s, v17.s[0]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e040679 // dup v25.4s, v19.s[0]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e0405f9 // dup v25.4s, v15.s[0]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e040639 // dup v25.4s, v17.s[0]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e040679 // dup v25.4s, v19.s[0]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40165,24 +40165,24 @@ loop179:
 	WORD $0x4e0c05d9 // dup v25.4s, v14.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0619 // dup v25.4s, v16.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e0c05f9 // dup v25.4s, v15.s[1]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e0c0639 // dup v25.4s, v17.s[1]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40195,24 +40195,24 @@ loop179:
 	WORD $0x4e1405d9 // dup v25.4s, v14.s[2]
 	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
 	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e140619 // dup v25.4s, v16.s[2]
 	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
 	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140639 // dup v25.4s, v17.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e140659 // dup v25.4s, v18.s[2]
 	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
 	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e140699 // dup v25.4s, v20.s[2]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e1405f9 // dup v25.4s, v15.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140639 // dup v25.4s, v17.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40226,24 +40226,24 @@ loop179:
 	WORD $0x4e1c05d9 // dup v25.4s, v14.s[3]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e1c0619 // dup v25.4s, v16.s[3]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c05f9 // dup v25.4s, v15.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0639 // dup v25.4s, v17.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40389,24 +40389,24 @@ loop182:
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e140659 // dup v25.4s, v18.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040679 // dup v25.4s, v19.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140699 // dup v25.4s, v20.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e140659 // dup v25.4s, v18.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140699 // dup v25.4s, v20.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40420,24 +40420,24 @@ loop182:
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40482,24 +40482,24 @@ loop182:
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e140659 // dup v25.4s, v18.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040679 // dup v25.4s, v19.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140699 // dup v25.4s, v20.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e140659 // dup v25.4s, v18.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140699 // dup v25.4s, v20.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40513,24 +40513,24 @@ loop182:
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40575,24 +40575,24 @@ loop182:
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e140659 // dup v25.4s, v18.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040679 // dup v25.4s, v19.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140699 // dup v25.4s, v20.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e140659 // dup v25.4s, v18.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140699 // dup v25.4s, v20.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40606,24 +40606,24 @@ loop182:
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -40668,24 +40668,24 @@ loop182:
 	WORD $0x4e040659 // dup v25.4s, v18.s[0]
 	WORD $0x0e39c300 // smull v0.8h, v24.8b, v25.8b
 	WORD $0x4e39c301 // smull2 v1.8h, v24.16b, v25.16b
-	WORD $0x4e140659 // dup v25.4s, v18.s[2]
-	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
-	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
 	WORD $0x4e040679 // dup v25.4s, v19.s[0]
 	WORD $0x0e39c302 // smull v2.8h, v24.8b, v25.8b
 	WORD $0x4e39c303 // smull2 v3.8h, v24.16b, v25.16b
-	WORD $0x4e140679 // dup v25.4s, v19.s[2]
-	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
-	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
 	WORD $0x4e040699 // dup v25.4s, v20.s[0]
 	WORD $0x0e39c304 // smull v4.8h, v24.8b, v25.8b
 	WORD $0x4e39c305 // smull2 v5.8h, v24.16b, v25.16b
-	WORD $0x4e140699 // dup v25.4s, v20.s[2]
-	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
-	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e0406b9 // dup v25.4s, v21.s[0]
 	WORD $0x0e39c306 // smull v6.8h, v24.8b, v25.8b
 	WORD $0x4e39c307 // smull2 v7.8h, v24.16b, v25.16b
+	WORD $0x4e140659 // dup v25.4s, v18.s[2]
+	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
+	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
+	WORD $0x4e140679 // dup v25.4s, v19.s[2]
+	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
+	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
+	WORD $0x4e140699 // dup v25.4s, v20.s[2]
+	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
+	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
 	WORD $0x4e1406b9 // dup v25.4s, v21.s[2]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
@@ -40699,24 +40699,24 @@ loop182:
 	WORD $0x4e0c0659 // dup v25.4s, v18.s[1]
 	WORD $0x0e3982e0 // smlal v0.8h, v23.8b, v25.8b
 	WORD $0x4e3982e1 // smlal2 v1.8h, v23.16b, v25.16b
-	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
-	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
-	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
 	WORD $0x4e0c0679 // dup v25.4s, v19.s[1]
 	WORD $0x0e3982e2 // smlal v2.8h, v23.8b, v25.8b
 	WORD $0x4e3982e3 // smlal2 v3.8h, v23.16b, v25.16b
-	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
-	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
-	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
 	WORD $0x4e0c0699 // dup v25.4s, v20.s[1]
 	WORD $0x0e3982e4 // smlal v4.8h, v23.8b, v25.8b
 	WORD $0x4e3982e5 // smlal2 v5.8h, v23.16b, v25.16b
-	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
-	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
-	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e0c06b9 // dup v25.4s, v21.s[1]
 	WORD $0x0e3982e6 // smlal v6.8h, v23.8b, v25.8b
 	WORD $0x4e3982e7 // smlal2 v7.8h, v23.16b, v25.16b
+	WORD $0x4e1c0659 // dup v25.4s, v18.s[3]
+	WORD $0x0e398300 // smlal v0.8h, v24.8b, v25.8b
+	WORD $0x4e398301 // smlal2 v1.8h, v24.16b, v25.16b
+	WORD $0x4e1c0679 // dup v25.4s, v19.s[3]
+	WORD $0x0e398302 // smlal v2.8h, v24.8b, v25.8b
+	WORD $0x4e398303 // smlal2 v3.8h, v24.16b, v25.16b
+	WORD $0x4e1c0699 // dup v25.4s, v20.s[3]
+	WORD $0x0e398304 // smlal v4.8h, v24.8b, v25.8b
+	WORD $0x4e398305 // smlal2 v5.8h, v24.16b, v25.16b
 	WORD $0x4e1c06b9 // dup v25.4s, v21.s[3]
 	WORD $0x0e398306 // smlal v6.8h, v24.8b, v25.8b
 	WORD $0x4e398307 // smlal2 v7.8h, v24.16b, v25.16b
@@ -41016,24 +41016,24 @@ loop185:
 	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
 	WORD $0x0e34c240 // smull v0.8h, v18.8b, v20.8b
 	WORD $0x4e34c241 // smull2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
 	WORD $0x0e34c242 // smull v2.8h, v18.8b, v20.8b
 	WORD $0x4e34c243 // smull2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e0405f4 // dup v20.4s, v15.s[0]
 	WORD $0x0e34c244 // smull v4.8h, v18.8b, v20.8b
 	WORD $0x4e34c245 // smull2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e040614 // dup v20.4s, v16.s[0]
 	WORD $0x0e34c246 // smull v6.8h, v18.8b, v20.8b
 	WORD $0x4e34c247 // smull2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e0c0614 // dup v20.4s, v16.s[1]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41043,24 +41043,24 @@ loop185:
 	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
 	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
 	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e1405f4 // dup v20.4s, v15.s[2]
 	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
 	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e140614 // dup v20.4s, v16.s[2]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e1c0614 // dup v20.4s, v16.s[3]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41094,24 +41094,24 @@ loop185:
 	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
 	WORD $0x0e34c240 // smull v0.8h, v18.8b, v20.8b
 	WORD $0x4e34c241 // smull2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
 	WORD $0x0e34c242 // smull v2.8h, v18.8b, v20.8b
 	WORD $0x4e34c243 // smull2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e0405f4 // dup v20.4s, v15.s[0]
 	WORD $0x0e34c244 // smull v4.8h, v18.8b, v20.8b
 	WORD $0x4e34c245 // smull2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e040614 // dup v20.4s, v16.s[0]
 	WORD $0x0e34c246 // smull v6.8h, v18.8b, v20.8b
 	WORD $0x4e34c247 // smull2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e0c0614 // dup v20.4s, v16.s[1]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41121,24 +41121,24 @@ loop185:
 	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
 	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
 	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e1405f4 // dup v20.4s, v15.s[2]
 	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
 	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e140614 // dup v20.4s, v16.s[2]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e1c0614 // dup v20.4s, v16.s[3]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41172,24 +41172,24 @@ loop185:
 	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
 	WORD $0x0e34c240 // smull v0.8h, v18.8b, v20.8b
 	WORD $0x4e34c241 // smull2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
 	WORD $0x0e34c242 // smull v2.8h, v18.8b, v20.8b
 	WORD $0x4e34c243 // smull2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e0405f4 // dup v20.4s, v15.s[0]
 	WORD $0x0e34c244 // smull v4.8h, v18.8b, v20.8b
 	WORD $0x4e34c245 // smull2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e040614 // dup v20.4s, v16.s[0]
 	WORD $0x0e34c246 // smull v6.8h, v18.8b, v20.8b
 	WORD $0x4e34c247 // smull2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e0c0614 // dup v20.4s, v16.s[1]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41199,24 +41199,24 @@ loop185:
 	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
 	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
 	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e1405f4 // dup v20.4s, v15.s[2]
 	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
 	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e140614 // dup v20.4s, v16.s[2]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e1c0614 // dup v20.4s, v16.s[3]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41250,24 +41250,24 @@ loop185:
 	WORD $0x4e0405b4 // dup v20.4s, v13.s[0]
 	WORD $0x0e34c240 // smull v0.8h, v18.8b, v20.8b
 	WORD $0x4e34c241 // smull2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e0405d4 // dup v20.4s, v14.s[0]
 	WORD $0x0e34c242 // smull v2.8h, v18.8b, v20.8b
 	WORD $0x4e34c243 // smull2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e0405f4 // dup v20.4s, v15.s[0]
 	WORD $0x0e34c244 // smull v4.8h, v18.8b, v20.8b
 	WORD $0x4e34c245 // smull2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e040614 // dup v20.4s, v16.s[0]
 	WORD $0x0e34c246 // smull v6.8h, v18.8b, v20.8b
 	WORD $0x4e34c247 // smull2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e0c05b4 // dup v20.4s, v13.s[1]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e0c05d4 // dup v20.4s, v14.s[1]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e0c05f4 // dup v20.4s, v15.s[1]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e0c0614 // dup v20.4s, v16.s[1]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41277,24 +41277,24 @@ loop185:
 	WORD $0x4e1405b4 // dup v20.4s, v13.s[2]
 	WORD $0x0e348240 // smlal v0.8h, v18.8b, v20.8b
 	WORD $0x4e348241 // smlal2 v1.8h, v18.16b, v20.16b
-	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
-	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
-	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
 	WORD $0x4e1405d4 // dup v20.4s, v14.s[2]
 	WORD $0x0e348242 // smlal v2.8h, v18.8b, v20.8b
 	WORD $0x4e348243 // smlal2 v3.8h, v18.16b, v20.16b
-	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
-	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
-	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
 	WORD $0x4e1405f4 // dup v20.4s, v15.s[2]
 	WORD $0x0e348244 // smlal v4.8h, v18.8b, v20.8b
 	WORD $0x4e348245 // smlal2 v5.8h, v18.16b, v20.16b
-	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
-	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
-	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e140614 // dup v20.4s, v16.s[2]
 	WORD $0x0e348246 // smlal v6.8h, v18.8b, v20.8b
 	WORD $0x4e348247 // smlal2 v7.8h, v18.16b, v20.16b
+	WORD $0x4e1c05b4 // dup v20.4s, v13.s[3]
+	WORD $0x0e348260 // smlal v0.8h, v19.8b, v20.8b
+	WORD $0x4e348261 // smlal2 v1.8h, v19.16b, v20.16b
+	WORD $0x4e1c05d4 // dup v20.4s, v14.s[3]
+	WORD $0x0e348262 // smlal v2.8h, v19.8b, v20.8b
+	WORD $0x4e348263 // smlal2 v3.8h, v19.16b, v20.16b
+	WORD $0x4e1c05f4 // dup v20.4s, v15.s[3]
+	WORD $0x0e348264 // smlal v4.8h, v19.8b, v20.8b
+	WORD $0x4e348265 // smlal2 v5.8h, v19.16b, v20.16b
 	WORD $0x4e1c0614 // dup v20.4s, v16.s[3]
 	WORD $0x0e348266 // smlal v6.8h, v19.8b, v20.8b
 	WORD $0x4e348267 // smlal2 v7.8h, v19.16b, v20.16b
@@ -41475,24 +41475,24 @@ loop188:
 	WORD $0x4e04065a // dup v26.4s, v18.s[0]
 	WORD $0x0e3ac300 // smull v0.8h, v24.8b, v26.8b
 	WORD $0x4e3ac301 // smull2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e04067a // dup v26.4s, v19.s[0]
 	WORD $0x0e3ac302 // smull v2.8h, v24.8b, v26.8b
 	WORD $0x4e3ac303 // smull2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e04069a // dup v26.4s, v20.s[0]
 	WORD $0x0e3ac304 // smull v4.8h, v24.8b, v26.8b
 	WORD $0x4e3ac305 // smull2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0406ba // dup v26.4s, v21.s[0]
 	WORD $0x0e3ac306 // smull v6.8h, v24.8b, v26.8b
 	WORD $0x4e3ac307 // smull2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0c06ba // dup v26.4s, v21.s[1]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41505,24 +41505,24 @@ loop188:
 	WORD $0x4e14065a // dup v26.4s, v18.s[2]
 	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
 	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e14067a // dup v26.4s, v19.s[2]
 	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
 	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e14069a // dup v26.4s, v20.s[2]
 	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
 	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1406ba // dup v26.4s, v21.s[2]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1c06ba // dup v26.4s, v21.s[3]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41569,24 +41569,24 @@ loop188:
 	WORD $0x4e04065a // dup v26.4s, v18.s[0]
 	WORD $0x0e3ac300 // smull v0.8h, v24.8b, v26.8b
 	WORD $0x4e3ac301 // smull2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e04067a // dup v26.4s, v19.s[0]
 	WORD $0x0e3ac302 // smull v2.8h, v24.8b, v26.8b
 	WORD $0x4e3ac303 // smull2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e04069a // dup v26.4s, v20.s[0]
 	WORD $0x0e3ac304 // smull v4.8h, v24.8b, v26.8b
 	WORD $0x4e3ac305 // smull2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0406ba // dup v26.4s, v21.s[0]
 	WORD $0x0e3ac306 // smull v6.8h, v24.8b, v26.8b
 	WORD $0x4e3ac307 // smull2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0c06ba // dup v26.4s, v21.s[1]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41600,24 +41600,24 @@ loop188:
 	WORD $0x4e14065a // dup v26.4s, v18.s[2]
 	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
 	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e14067a // dup v26.4s, v19.s[2]
 	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
 	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e14069a // dup v26.4s, v20.s[2]
 	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
 	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1406ba // dup v26.4s, v21.s[2]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1c06ba // dup v26.4s, v21.s[3]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41664,24 +41664,24 @@ loop188:
 	WORD $0x4e04065a // dup v26.4s, v18.s[0]
 	WORD $0x0e3ac300 // smull v0.8h, v24.8b, v26.8b
 	WORD $0x4e3ac301 // smull2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e04067a // dup v26.4s, v19.s[0]
 	WORD $0x0e3ac302 // smull v2.8h, v24.8b, v26.8b
 	WORD $0x4e3ac303 // smull2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e04069a // dup v26.4s, v20.s[0]
 	WORD $0x0e3ac304 // smull v4.8h, v24.8b, v26.8b
 	WORD $0x4e3ac305 // smull2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0406ba // dup v26.4s, v21.s[0]
 	WORD $0x0e3ac306 // smull v6.8h, v24.8b, v26.8b
 	WORD $0x4e3ac307 // smull2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0c06ba // dup v26.4s, v21.s[1]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41694,24 +41694,24 @@ loop188:
 	WORD $0x4e14065a // dup v26.4s, v18.s[2]
 	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
 	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e14067a // dup v26.4s, v19.s[2]
 	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
 	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e14069a // dup v26.4s, v20.s[2]
 	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
 	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1406ba // dup v26.4s, v21.s[2]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1c06ba // dup v26.4s, v21.s[3]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41758,24 +41758,24 @@ loop188:
 	WORD $0x4e04065a // dup v26.4s, v18.s[0]
 	WORD $0x0e3ac300 // smull v0.8h, v24.8b, v26.8b
 	WORD $0x4e3ac301 // smull2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e04067a // dup v26.4s, v19.s[0]
 	WORD $0x0e3ac302 // smull v2.8h, v24.8b, v26.8b
 	WORD $0x4e3ac303 // smull2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e04069a // dup v26.4s, v20.s[0]
 	WORD $0x0e3ac304 // smull v4.8h, v24.8b, v26.8b
 	WORD $0x4e3ac305 // smull2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0406ba // dup v26.4s, v21.s[0]
 	WORD $0x0e3ac306 // smull v6.8h, v24.8b, v26.8b
 	WORD $0x4e3ac307 // smull2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e0c065a // dup v26.4s, v18.s[1]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e0c067a // dup v26.4s, v19.s[1]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e0c069a // dup v26.4s, v20.s[1]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e0c06ba // dup v26.4s, v21.s[1]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -41789,24 +41789,24 @@ loop188:
 	WORD $0x4e14065a // dup v26.4s, v18.s[2]
 	WORD $0x0e3a8300 // smlal v0.8h, v24.8b, v26.8b
 	WORD $0x4e3a8301 // smlal2 v1.8h, v24.16b, v26.16b
-	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
-	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
-	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
 	WORD $0x4e14067a // dup v26.4s, v19.s[2]
 	WORD $0x0e3a8302 // smlal v2.8h, v24.8b, v26.8b
 	WORD $0x4e3a8303 // smlal2 v3.8h, v24.16b, v26.16b
-	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
-	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
-	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
 	WORD $0x4e14069a // dup v26.4s, v20.s[2]
 	WORD $0x0e3a8304 // smlal v4.8h, v24.8b, v26.8b
 	WORD $0x4e3a8305 // smlal2 v5.8h, v24.16b, v26.16b
-	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
-	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
-	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1406ba // dup v26.4s, v21.s[2]
 	WORD $0x0e3a8306 // smlal v6.8h, v24.8b, v26.8b
 	WORD $0x4e3a8307 // smlal2 v7.8h, v24.16b, v26.16b
+	WORD $0x4e1c065a // dup v26.4s, v18.s[3]
+	WORD $0x0e3a8320 // smlal v0.8h, v25.8b, v26.8b
+	WORD $0x4e3a8321 // smlal2 v1.8h, v25.16b, v26.16b
+	WORD $0x4e1c067a // dup v26.4s, v19.s[3]
+	WORD $0x0e3a8322 // smlal v2.8h, v25.8b, v26.8b
+	WORD $0x4e3a8323 // smlal2 v3.8h, v25.16b, v26.16b
+	WORD $0x4e1c069a // dup v26.4s, v20.s[3]
+	WORD $0x0e3a8324 // smlal v4.8h, v25.8b, v26.8b
+	WORD $0x4e3a8325 // smlal2 v5.8h, v25.16b, v26.16b
 	WORD $0x4e1c06ba // dup v26.4s, v21.s[3]
 	WORD $0x0e3a8326 // smlal v6.8h, v25.8b, v26.8b
 	WORD $0x4e3a8327 // smlal2 v7.8h, v25.16b, v26.16b
@@ -42696,14 +42696,14 @@ TEXT ·f32NEONx4(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $2, R4
+	MOVD $2, R10
 loop192:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
-	MOVD 8(R1), R8
-	MOVD 16(R1), R9
-	MOVD 24(R1), R10
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
+	MOVD 8(R1), R7
+	MOVD 16(R1), R8
+	MOVD 24(R1), R9
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -42721,12 +42721,12 @@ loop192:
 	FMOVQ 416(R2), F14
 	FMOVQ 432(R2), F15
 loop193:
-	WORD $0x4ddfc8f0 // ld1r {v16.4s}, [x7], #4
-	WORD $0x4ddfc911 // ld1r {v17.4s}, [x8], #4
-	WORD $0x4ddfc932 // ld1r {v18.4s}, [x9], #4
-	WORD $0x4ddfc953 // ld1r {v19.4s}, [x10], #4
-	FMOVQ 0(R5), F20
-	FMOVQ 16(R5), F21
+	WORD $0x4ddfc8d0 // ld1r {v16.4s}, [x6], #4
+	WORD $0x4ddfc8f1 // ld1r {v17.4s}, [x7], #4
+	WORD $0x4ddfc912 // ld1r {v18.4s}, [x8], #4
+	WORD $0x4ddfc933 // ld1r {v19.4s}, [x9], #4
+	FMOVQ 0(R4), F20
+	FMOVQ 16(R4), F21
 	WORD $0x6e30de96 // fmul v22.4s, v20.4s, v16.4s
 	WORD $0x4e36d400 // fadd v0.4s, v0.4s, v22.4s
 	WORD $0x6e30deb6 // fmul v22.4s, v21.4s, v16.4s
@@ -42743,8 +42743,8 @@ loop193:
 	WORD $0x4e36d58c // fadd v12.4s, v12.4s, v22.4s
 	WORD $0x6e33deb6 // fmul v22.4s, v21.4s, v19.4s
 	WORD $0x4e36d5ad // fadd v13.4s, v13.4s, v22.4s
-	FMOVQ 32(R5), F20
-	FMOVQ 48(R5), F21
+	FMOVQ 32(R4), F20
+	FMOVQ 48(R4), F21
 	WORD $0x6e30de96 // fmul v22.4s, v20.4s, v16.4s
 	WORD $0x4e36d442 // fadd v2.4s, v2.4s, v22.4s
 	WORD $0x6e30deb6 // fmul v22.4s, v21.4s, v16.4s
@@ -42761,8 +42761,8 @@ loop193:
 	WORD $0x4e36d5ce // fadd v14.4s, v14.4s, v22.4s
 	WORD $0x6e33deb6 // fmul v22.4s, v21.4s, v19.4s
 	WORD $0x4e36d5ef // fadd v15.4s, v15.4s, v22.4s
-	ADD $128, R5
-	SUBS $1, R6
+	ADD $128, R4
+	SUBS $1, R5
 	BGT loop193
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -42782,7 +42782,7 @@ loop193:
 	FMOVQ F15, 432(R2)
 	ADD $64, R0
 	ADD $64, R2
-	SUBS $1, R4
+	SUBS $1, R10
 	BGT loop192
 done:
 	RET
@@ -42794,14 +42794,14 @@ TEXT ·f16NEONx4(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $2, R4
+	MOVD $2, R10
 loop194:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
-	MOVD 8(R1), R8
-	MOVD 16(R1), R9
-	MOVD 24(R1), R10
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
+	MOVD 8(R1), R7
+	MOVD 16(R1), R8
+	MOVD 24(R1), R9
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -42819,11 +42819,11 @@ loop194:
 	FMOVQ 416(R2), F14
 	FMOVQ 432(R2), F15
 loop195:
-	WORD $0x4ddfc8f0 // ld1r {v16.4s}, [x7], #4
-	WORD $0x4ddfc911 // ld1r {v17.4s}, [x8], #4
-	WORD $0x4ddfc932 // ld1r {v18.4s}, [x9], #4
-	WORD $0x4ddfc953 // ld1r {v19.4s}, [x10], #4
-	FMOVQ 0(R5), F20
+	WORD $0x4ddfc8d0 // ld1r {v16.4s}, [x6], #4
+	WORD $0x4ddfc8f1 // ld1r {v17.4s}, [x7], #4
+	WORD $0x4ddfc912 // ld1r {v18.4s}, [x8], #4
+	WORD $0x4ddfc933 // ld1r {v19.4s}, [x9], #4
+	FMOVQ 0(R4), F20
 	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
 	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
 	WORD $0x6e30de96 // fmul v22.4s, v20.4s, v16.4s
@@ -42842,7 +42842,7 @@ loop195:
 	WORD $0x4e36d58c // fadd v12.4s, v12.4s, v22.4s
 	WORD $0x6e33deb6 // fmul v22.4s, v21.4s, v19.4s
 	WORD $0x4e36d5ad // fadd v13.4s, v13.4s, v22.4s
-	FMOVQ 16(R5), F20
+	FMOVQ 16(R4), F20
 	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
 	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
 	WORD $0x6e30de96 // fmul v22.4s, v20.4s, v16.4s
@@ -42861,8 +42861,8 @@ loop195:
 	WORD $0x4e36d5ce // fadd v14.4s, v14.4s, v22.4s
 	WORD $0x6e33deb6 // fmul v22.4s, v21.4s, v19.4s
 	WORD $0x4e36d5ef // fadd v15.4s, v15.4s, v22.4s
-	ADD $64, R5
-	SUBS $1, R6
+	ADD $64, R4
+	SUBS $1, R5
 	BGT loop195
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -42882,7 +42882,7 @@ loop195:
 	FMOVQ F15, 432(R2)
 	ADD $32, R0
 	ADD $64, R2
-	SUBS $1, R4
+	SUBS $1, R10
 	BGT loop194
 done:
 	RET
@@ -42894,14 +42894,14 @@ TEXT ·bf16NEONx4(SB), NOSPLIT, $0-32
 	MOVD dst+16(FP), R2
 	MOVD blocks+24(FP), R3
 	CBZ R3, done
-	MOVD $2, R4
+	MOVD $2, R10
 loop196:
-	MOVD R0, R5
-	MOVD R3, R6
-	MOVD 0(R1), R7
-	MOVD 8(R1), R8
-	MOVD 16(R1), R9
-	MOVD 24(R1), R10
+	MOVD R0, R4
+	MOVD R3, R5
+	MOVD 0(R1), R6
+	MOVD 8(R1), R7
+	MOVD 16(R1), R8
+	MOVD 24(R1), R9
 	FMOVQ 0(R2), F0
 	FMOVQ 16(R2), F1
 	FMOVQ 32(R2), F2
@@ -42919,11 +42919,11 @@ loop196:
 	FMOVQ 416(R2), F14
 	FMOVQ 432(R2), F15
 loop197:
-	WORD $0x4ddfc8f0 // ld1r {v16.4s}, [x7], #4
-	WORD $0x4ddfc911 // ld1r {v17.4s}, [x8], #4
-	WORD $0x4ddfc932 // ld1r {v18.4s}, [x9], #4
-	WORD $0x4ddfc953 // ld1r {v19.4s}, [x10], #4
-	FMOVQ 0(R5), F20
+	WORD $0x4ddfc8d0 // ld1r {v16.4s}, [x6], #4
+	WORD $0x4ddfc8f1 // ld1r {v17.4s}, [x7], #4
+	WORD $0x4ddfc912 // ld1r {v18.4s}, [x8], #4
+	WORD $0x4ddfc933 // ld1r {v19.4s}, [x9], #4
+	FMOVQ 0(R4), F20
 	WORD $0x6e613a95 // shll2 v21.4s, v20.8h, #16
 	WORD $0x2e613a94 // shll v20.4s, v20.4h, #16
 	WORD $0x6e30de96 // fmul v22.4s, v20.4s, v16.4s
@@ -42942,7 +42942,7 @@ loop197:
 	WORD $0x4e36d58c // fadd v12.4s, v12.4s, v22.4s
 	WORD $0x6e33deb6 // fmul v22.4s, v21.4s, v19.4s
 	WORD $0x4e36d5ad // fadd v13.4s, v13.4s, v22.4s
-	FMOVQ 16(R5), F20
+	FMOVQ 16(R4), F20
 	WORD $0x6e613a95 // shll2 v21.4s, v20.8h, #16
 	WORD $0x2e613a94 // shll v20.4s, v20.4h, #16
 	WORD $0x6e30de96 // fmul v22.4s, v20.4s, v16.4s
@@ -42961,8 +42961,8 @@ loop197:
 	WORD $0x4e36d5ce // fadd v14.4s, v14.4s, v22.4s
 	WORD $0x6e33deb6 // fmul v22.4s, v21.4s, v19.4s
 	WORD $0x4e36d5ef // fadd v15.4s, v15.4s, v22.4s
-	ADD $64, R5
-	SUBS $1, R6
+	ADD $64, R4
+	SUBS $1, R5
 	BGT loop197
 	FMOVQ F0, 0(R2)
 	FMOVQ F1, 16(R2)
@@ -42982,7 +42982,7 @@ loop197:
 	FMOVQ F15, 432(R2)
 	ADD $32, R0
 	ADD $64, R2
-	SUBS $1, R4
+	SUBS $1, R10
 	BGT loop196
 done:
 	RET
@@ -43022,8 +43022,8 @@ loop198:
 	WORD $0x4e21f673 // fmax v19.4s, v19.4s, v1.4s
 	WORD $0x4ea2f652 // fmin v18.4s, v18.4s, v2.4s
 	WORD $0x4ea2f673 // fmin v19.4s, v19.4s, v2.4s
-	WORD $0x4ea41c95 // orr v21.16b, v4.16b, v4.16b
-	WORD $0x4ea41c99 // orr v25.16b, v4.16b, v4.16b
+	WORD $0x4ea41c95 // mov v21.16b, v4.16b
+	WORD $0x4ea41c99 // mov v25.16b, v4.16b
 	WORD $0x4e23ce55 // fmla v21.4s, v18.4s, v3.4s
 	WORD $0x4e23ce79 // fmla v25.4s, v19.4s, v3.4s
 	WORD $0x4ea4d6b7 // fsub v23.4s, v21.4s, v4.4s
@@ -43032,34 +43032,34 @@ loop198:
 	WORD $0x4e25cf73 // fmla v19.4s, v27.4s, v5.4s
 	WORD $0x4e26cef2 // fmla v18.4s, v23.4s, v6.4s
 	WORD $0x4e26cf73 // fmla v19.4s, v27.4s, v6.4s
-	WORD $0x4ea71cf6 // orr v22.16b, v7.16b, v7.16b
-	WORD $0x4ea71cfa // orr v26.16b, v7.16b, v7.16b
-	WORD $0x4ea81d17 // orr v23.16b, v8.16b, v8.16b
-	WORD $0x4ea81d1b // orr v27.16b, v8.16b, v8.16b
+	WORD $0x4ea71cf6 // mov v22.16b, v7.16b
+	WORD $0x4ea71cfa // mov v26.16b, v7.16b
+	WORD $0x4ea81d17 // mov v23.16b, v8.16b
+	WORD $0x4ea81d1b // mov v27.16b, v8.16b
 	WORD $0x4e32ced7 // fmla v23.4s, v22.4s, v18.4s
 	WORD $0x4e33cf5b // fmla v27.4s, v26.4s, v19.4s
-	WORD $0x4ea91d36 // orr v22.16b, v9.16b, v9.16b
-	WORD $0x4ea91d3a // orr v26.16b, v9.16b, v9.16b
+	WORD $0x4ea91d36 // mov v22.16b, v9.16b
+	WORD $0x4ea91d3a // mov v26.16b, v9.16b
 	WORD $0x4e32cef6 // fmla v22.4s, v23.4s, v18.4s
 	WORD $0x4e33cf7a // fmla v26.4s, v27.4s, v19.4s
-	WORD $0x4eaa1d57 // orr v23.16b, v10.16b, v10.16b
-	WORD $0x4eaa1d5b // orr v27.16b, v10.16b, v10.16b
+	WORD $0x4eaa1d57 // mov v23.16b, v10.16b
+	WORD $0x4eaa1d5b // mov v27.16b, v10.16b
 	WORD $0x4e32ced7 // fmla v23.4s, v22.4s, v18.4s
 	WORD $0x4e33cf5b // fmla v27.4s, v26.4s, v19.4s
-	WORD $0x4eab1d76 // orr v22.16b, v11.16b, v11.16b
-	WORD $0x4eab1d7a // orr v26.16b, v11.16b, v11.16b
+	WORD $0x4eab1d76 // mov v22.16b, v11.16b
+	WORD $0x4eab1d7a // mov v26.16b, v11.16b
 	WORD $0x4e32cef6 // fmla v22.4s, v23.4s, v18.4s
 	WORD $0x4e33cf7a // fmla v26.4s, v27.4s, v19.4s
-	WORD $0x4eac1d97 // orr v23.16b, v12.16b, v12.16b
-	WORD $0x4eac1d9b // orr v27.16b, v12.16b, v12.16b
+	WORD $0x4eac1d97 // mov v23.16b, v12.16b
+	WORD $0x4eac1d9b // mov v27.16b, v12.16b
 	WORD $0x4e32ced7 // fmla v23.4s, v22.4s, v18.4s
 	WORD $0x4e33cf5b // fmla v27.4s, v26.4s, v19.4s
-	WORD $0x4ead1db6 // orr v22.16b, v13.16b, v13.16b
-	WORD $0x4ead1dba // orr v26.16b, v13.16b, v13.16b
+	WORD $0x4ead1db6 // mov v22.16b, v13.16b
+	WORD $0x4ead1dba // mov v26.16b, v13.16b
 	WORD $0x4e32cef6 // fmla v22.4s, v23.4s, v18.4s
 	WORD $0x4e33cf7a // fmla v26.4s, v27.4s, v19.4s
-	WORD $0x4ead1db7 // orr v23.16b, v13.16b, v13.16b
-	WORD $0x4ead1dbb // orr v27.16b, v13.16b, v13.16b
+	WORD $0x4ead1db7 // mov v23.16b, v13.16b
+	WORD $0x4ead1dbb // mov v27.16b, v13.16b
 	WORD $0x4e32ced7 // fmla v23.4s, v22.4s, v18.4s
 	WORD $0x4e33cf5b // fmla v27.4s, v26.4s, v19.4s
 	WORD $0x4f3756b5 // shl v21.4s, v21.4s, #23
@@ -43082,8 +43082,8 @@ loop198:
 	WORD $0x4e21f673 // fmax v19.4s, v19.4s, v1.4s
 	WORD $0x4ea2f652 // fmin v18.4s, v18.4s, v2.4s
 	WORD $0x4ea2f673 // fmin v19.4s, v19.4s, v2.4s
-	WORD $0x4ea41c99 // orr v25.16b, v4.16b, v4.16b
-	WORD $0x4ea41c95 // orr v21.16b, v4.16b, v4.16b
+	WORD $0x4ea41c99 // mov v25.16b, v4.16b
+	WORD $0x4ea41c95 // mov v21.16b, v4.16b
 	WORD $0x4e23ce59 // fmla v25.4s, v18.4s, v3.4s
 	WORD $0x4e23ce75 // fmla v21.4s, v19.4s, v3.4s
 	WORD $0x4ea4d73a // fsub v26.4s, v25.4s, v4.4s
@@ -43092,34 +43092,34 @@ loop198:
 	WORD $0x4e25ced3 // fmla v19.4s, v22.4s, v5.4s
 	WORD $0x4e26cf52 // fmla v18.4s, v26.4s, v6.4s
 	WORD $0x4e26ced3 // fmla v19.4s, v22.4s, v6.4s
-	WORD $0x4ea71cfb // orr v27.16b, v7.16b, v7.16b
-	WORD $0x4ea71cf7 // orr v23.16b, v7.16b, v7.16b
-	WORD $0x4ea81d1a // orr v26.16b, v8.16b, v8.16b
-	WORD $0x4ea81d16 // orr v22.16b, v8.16b, v8.16b
+	WORD $0x4ea71cfb // mov v27.16b, v7.16b
+	WORD $0x4ea71cf7 // mov v23.16b, v7.16b
+	WORD $0x4ea81d1a // mov v26.16b, v8.16b
+	WORD $0x4ea81d16 // mov v22.16b, v8.16b
 	WORD $0x4e32cf7a // fmla v26.4s, v27.4s, v18.4s
 	WORD $0x4e33cef6 // fmla v22.4s, v23.4s, v19.4s
-	WORD $0x4ea91d3b // orr v27.16b, v9.16b, v9.16b
-	WORD $0x4ea91d37 // orr v23.16b, v9.16b, v9.16b
+	WORD $0x4ea91d3b // mov v27.16b, v9.16b
+	WORD $0x4ea91d37 // mov v23.16b, v9.16b
 	WORD $0x4e32cf5b // fmla v27.4s, v26.4s, v18.4s
 	WORD $0x4e33ced7 // fmla v23.4s, v22.4s, v19.4s
-	WORD $0x4eaa1d5a // orr v26.16b, v10.16b, v10.16b
-	WORD $0x4eaa1d56 // orr v22.16b, v10.16b, v10.16b
+	WORD $0x4eaa1d5a // mov v26.16b, v10.16b
+	WORD $0x4eaa1d56 // mov v22.16b, v10.16b
 	WORD $0x4e32cf7a // fmla v26.4s, v27.4s, v18.4s
 	WORD $0x4e33cef6 // fmla v22.4s, v23.4s, v19.4s
-	WORD $0x4eab1d7b // orr v27.16b, v11.16b, v11.16b
-	WORD $0x4eab1d77 // orr v23.16b, v11.16b, v11.16b
+	WORD $0x4eab1d7b // mov v27.16b, v11.16b
+	WORD $0x4eab1d77 // mov v23.16b, v11.16b
 	WORD $0x4e32cf5b // fmla v27.4s, v26.4s, v18.4s
 	WORD $0x4e33ced7 // fmla v23.4s, v22.4s, v19.4s
-	WORD $0x4eac1d9a // orr v26.16b, v12.16b, v12.16b
-	WORD $0x4eac1d96 // orr v22.16b, v12.16b, v12.16b
+	WORD $0x4eac1d9a // mov v26.16b, v12.16b
+	WORD $0x4eac1d96 // mov v22.16b, v12.16b
 	WORD $0x4e32cf7a // fmla v26.4s, v27.4s, v18.4s
 	WORD $0x4e33cef6 // fmla v22.4s, v23.4s, v19.4s
-	WORD $0x4ead1dbb // orr v27.16b, v13.16b, v13.16b
-	WORD $0x4ead1db7 // orr v23.16b, v13.16b, v13.16b
+	WORD $0x4ead1dbb // mov v27.16b, v13.16b
+	WORD $0x4ead1db7 // mov v23.16b, v13.16b
 	WORD $0x4e32cf5b // fmla v27.4s, v26.4s, v18.4s
 	WORD $0x4e33ced7 // fmla v23.4s, v22.4s, v19.4s
-	WORD $0x4ead1dba // orr v26.16b, v13.16b, v13.16b
-	WORD $0x4ead1db6 // orr v22.16b, v13.16b, v13.16b
+	WORD $0x4ead1dba // mov v26.16b, v13.16b
+	WORD $0x4ead1db6 // mov v22.16b, v13.16b
 	WORD $0x4e32cf7a // fmla v26.4s, v27.4s, v18.4s
 	WORD $0x4e33cef6 // fmla v22.4s, v23.4s, v19.4s
 	WORD $0x4f375739 // shl v25.4s, v25.4s, #23
@@ -43170,8 +43170,8 @@ loop199:
 	WORD $0x4e20f610 // fmax v16.4s, v16.4s, v0.4s
 	WORD $0x4ea1f5ef // fmin v15.4s, v15.4s, v1.4s
 	WORD $0x4ea1f610 // fmin v16.4s, v16.4s, v1.4s
-	WORD $0x4ea31c72 // orr v18.16b, v3.16b, v3.16b
-	WORD $0x4ea31c76 // orr v22.16b, v3.16b, v3.16b
+	WORD $0x4ea31c72 // mov v18.16b, v3.16b
+	WORD $0x4ea31c76 // mov v22.16b, v3.16b
 	WORD $0x4e22cdf2 // fmla v18.4s, v15.4s, v2.4s
 	WORD $0x4e22ce16 // fmla v22.4s, v16.4s, v2.4s
 	WORD $0x4ea3d654 // fsub v20.4s, v18.4s, v3.4s
@@ -43180,34 +43180,34 @@ loop199:
 	WORD $0x4e24cf10 // fmla v16.4s, v24.4s, v4.4s
 	WORD $0x4e25ce8f // fmla v15.4s, v20.4s, v5.4s
 	WORD $0x4e25cf10 // fmla v16.4s, v24.4s, v5.4s
-	WORD $0x4ea61cd3 // orr v19.16b, v6.16b, v6.16b
-	WORD $0x4ea61cd7 // orr v23.16b, v6.16b, v6.16b
-	WORD $0x4ea71cf4 // orr v20.16b, v7.16b, v7.16b
-	WORD $0x4ea71cf8 // orr v24.16b, v7.16b, v7.16b
+	WORD $0x4ea61cd3 // mov v19.16b, v6.16b
+	WORD $0x4ea61cd7 // mov v23.16b, v6.16b
+	WORD $0x4ea71cf4 // mov v20.16b, v7.16b
+	WORD $0x4ea71cf8 // mov v24.16b, v7.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
-	WORD $0x4ea81d13 // orr v19.16b, v8.16b, v8.16b
-	WORD $0x4ea81d17 // orr v23.16b, v8.16b, v8.16b
+	WORD $0x4ea81d13 // mov v19.16b, v8.16b
+	WORD $0x4ea81d17 // mov v23.16b, v8.16b
 	WORD $0x4e2fce93 // fmla v19.4s, v20.4s, v15.4s
 	WORD $0x4e30cf17 // fmla v23.4s, v24.4s, v16.4s
-	WORD $0x4ea91d34 // orr v20.16b, v9.16b, v9.16b
-	WORD $0x4ea91d38 // orr v24.16b, v9.16b, v9.16b
+	WORD $0x4ea91d34 // mov v20.16b, v9.16b
+	WORD $0x4ea91d38 // mov v24.16b, v9.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
-	WORD $0x4eaa1d53 // orr v19.16b, v10.16b, v10.16b
-	WORD $0x4eaa1d57 // orr v23.16b, v10.16b, v10.16b
+	WORD $0x4eaa1d53 // mov v19.16b, v10.16b
+	WORD $0x4eaa1d57 // mov v23.16b, v10.16b
 	WORD $0x4e2fce93 // fmla v19.4s, v20.4s, v15.4s
 	WORD $0x4e30cf17 // fmla v23.4s, v24.4s, v16.4s
-	WORD $0x4eab1d74 // orr v20.16b, v11.16b, v11.16b
-	WORD $0x4eab1d78 // orr v24.16b, v11.16b, v11.16b
+	WORD $0x4eab1d74 // mov v20.16b, v11.16b
+	WORD $0x4eab1d78 // mov v24.16b, v11.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
-	WORD $0x4eac1d93 // orr v19.16b, v12.16b, v12.16b
-	WORD $0x4eac1d97 // orr v23.16b, v12.16b, v12.16b
+	WORD $0x4eac1d93 // mov v19.16b, v12.16b
+	WORD $0x4eac1d97 // mov v23.16b, v12.16b
 	WORD $0x4e2fce93 // fmla v19.4s, v20.4s, v15.4s
 	WORD $0x4e30cf17 // fmla v23.4s, v24.4s, v16.4s
-	WORD $0x4eac1d94 // orr v20.16b, v12.16b, v12.16b
-	WORD $0x4eac1d98 // orr v24.16b, v12.16b, v12.16b
+	WORD $0x4eac1d94 // mov v20.16b, v12.16b
+	WORD $0x4eac1d98 // mov v24.16b, v12.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
 	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
@@ -43258,8 +43258,8 @@ loop200:
 	WORD $0x4e20f610 // fmax v16.4s, v16.4s, v0.4s
 	WORD $0x4ea1f5ef // fmin v15.4s, v15.4s, v1.4s
 	WORD $0x4ea1f610 // fmin v16.4s, v16.4s, v1.4s
-	WORD $0x4ea31c72 // orr v18.16b, v3.16b, v3.16b
-	WORD $0x4ea31c76 // orr v22.16b, v3.16b, v3.16b
+	WORD $0x4ea31c72 // mov v18.16b, v3.16b
+	WORD $0x4ea31c76 // mov v22.16b, v3.16b
 	WORD $0x4e22cdf2 // fmla v18.4s, v15.4s, v2.4s
 	WORD $0x4e22ce16 // fmla v22.4s, v16.4s, v2.4s
 	WORD $0x4ea3d654 // fsub v20.4s, v18.4s, v3.4s
@@ -43268,34 +43268,34 @@ loop200:
 	WORD $0x4e24cf10 // fmla v16.4s, v24.4s, v4.4s
 	WORD $0x4e25ce8f // fmla v15.4s, v20.4s, v5.4s
 	WORD $0x4e25cf10 // fmla v16.4s, v24.4s, v5.4s
-	WORD $0x4ea61cd3 // orr v19.16b, v6.16b, v6.16b
-	WORD $0x4ea61cd7 // orr v23.16b, v6.16b, v6.16b
-	WORD $0x4ea71cf4 // orr v20.16b, v7.16b, v7.16b
-	WORD $0x4ea71cf8 // orr v24.16b, v7.16b, v7.16b
+	WORD $0x4ea61cd3 // mov v19.16b, v6.16b
+	WORD $0x4ea61cd7 // mov v23.16b, v6.16b
+	WORD $0x4ea71cf4 // mov v20.16b, v7.16b
+	WORD $0x4ea71cf8 // mov v24.16b, v7.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
-	WORD $0x4ea81d13 // orr v19.16b, v8.16b, v8.16b
-	WORD $0x4ea81d17 // orr v23.16b, v8.16b, v8.16b
+	WORD $0x4ea81d13 // mov v19.16b, v8.16b
+	WORD $0x4ea81d17 // mov v23.16b, v8.16b
 	WORD $0x4e2fce93 // fmla v19.4s, v20.4s, v15.4s
 	WORD $0x4e30cf17 // fmla v23.4s, v24.4s, v16.4s
-	WORD $0x4ea91d34 // orr v20.16b, v9.16b, v9.16b
-	WORD $0x4ea91d38 // orr v24.16b, v9.16b, v9.16b
+	WORD $0x4ea91d34 // mov v20.16b, v9.16b
+	WORD $0x4ea91d38 // mov v24.16b, v9.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
-	WORD $0x4eaa1d53 // orr v19.16b, v10.16b, v10.16b
-	WORD $0x4eaa1d57 // orr v23.16b, v10.16b, v10.16b
+	WORD $0x4eaa1d53 // mov v19.16b, v10.16b
+	WORD $0x4eaa1d57 // mov v23.16b, v10.16b
 	WORD $0x4e2fce93 // fmla v19.4s, v20.4s, v15.4s
 	WORD $0x4e30cf17 // fmla v23.4s, v24.4s, v16.4s
-	WORD $0x4eab1d74 // orr v20.16b, v11.16b, v11.16b
-	WORD $0x4eab1d78 // orr v24.16b, v11.16b, v11.16b
+	WORD $0x4eab1d74 // mov v20.16b, v11.16b
+	WORD $0x4eab1d78 // mov v24.16b, v11.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
-	WORD $0x4eac1d93 // orr v19.16b, v12.16b, v12.16b
-	WORD $0x4eac1d97 // orr v23.16b, v12.16b, v12.16b
+	WORD $0x4eac1d93 // mov v19.16b, v12.16b
+	WORD $0x4eac1d97 // mov v23.16b, v12.16b
 	WORD $0x4e2fce93 // fmla v19.4s, v20.4s, v15.4s
 	WORD $0x4e30cf17 // fmla v23.4s, v24.4s, v16.4s
-	WORD $0x4eac1d94 // orr v20.16b, v12.16b, v12.16b
-	WORD $0x4eac1d98 // orr v24.16b, v12.16b, v12.16b
+	WORD $0x4eac1d94 // mov v20.16b, v12.16b
+	WORD $0x4eac1d98 // mov v24.16b, v12.16b
 	WORD $0x4e2fce74 // fmla v20.4s, v19.4s, v15.4s
 	WORD $0x4e30cef8 // fmla v24.4s, v23.4s, v16.4s
 	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
@@ -43360,8 +43360,8 @@ loop201:
 	WORD $0x4e20f652 // fmax v18.4s, v18.4s, v0.4s
 	WORD $0x4ea1f631 // fmin v17.4s, v17.4s, v1.4s
 	WORD $0x4ea1f652 // fmin v18.4s, v18.4s, v1.4s
-	WORD $0x4ea31c74 // orr v20.16b, v3.16b, v3.16b
-	WORD $0x4ea31c78 // orr v24.16b, v3.16b, v3.16b
+	WORD $0x4ea31c74 // mov v20.16b, v3.16b
+	WORD $0x4ea31c78 // mov v24.16b, v3.16b
 	WORD $0x4e22ce34 // fmla v20.4s, v17.4s, v2.4s
 	WORD $0x4e22ce58 // fmla v24.4s, v18.4s, v2.4s
 	WORD $0x4ea3d696 // fsub v22.4s, v20.4s, v3.4s
@@ -43370,34 +43370,34 @@ loop201:
 	WORD $0x4e24cf52 // fmla v18.4s, v26.4s, v4.4s
 	WORD $0x4e25ced1 // fmla v17.4s, v22.4s, v5.4s
 	WORD $0x4e25cf52 // fmla v18.4s, v26.4s, v5.4s
-	WORD $0x4ea61cd5 // orr v21.16b, v6.16b, v6.16b
-	WORD $0x4ea61cd9 // orr v25.16b, v6.16b, v6.16b
-	WORD $0x4ea71cf6 // orr v22.16b, v7.16b, v7.16b
-	WORD $0x4ea71cfa // orr v26.16b, v7.16b, v7.16b
+	WORD $0x4ea61cd5 // mov v21.16b, v6.16b
+	WORD $0x4ea61cd9 // mov v25.16b, v6.16b
+	WORD $0x4ea71cf6 // mov v22.16b, v7.16b
+	WORD $0x4ea71cfa // mov v26.16b, v7.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
-	WORD $0x4ea81d15 // orr v21.16b, v8.16b, v8.16b
-	WORD $0x4ea81d19 // orr v25.16b, v8.16b, v8.16b
+	WORD $0x4ea81d15 // mov v21.16b, v8.16b
+	WORD $0x4ea81d19 // mov v25.16b, v8.16b
 	WORD $0x4e31ced5 // fmla v21.4s, v22.4s, v17.4s
 	WORD $0x4e32cf59 // fmla v25.4s, v26.4s, v18.4s
-	WORD $0x4ea91d36 // orr v22.16b, v9.16b, v9.16b
-	WORD $0x4ea91d3a // orr v26.16b, v9.16b, v9.16b
+	WORD $0x4ea91d36 // mov v22.16b, v9.16b
+	WORD $0x4ea91d3a // mov v26.16b, v9.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
-	WORD $0x4eaa1d55 // orr v21.16b, v10.16b, v10.16b
-	WORD $0x4eaa1d59 // orr v25.16b, v10.16b, v10.16b
+	WORD $0x4eaa1d55 // mov v21.16b, v10.16b
+	WORD $0x4eaa1d59 // mov v25.16b, v10.16b
 	WORD $0x4e31ced5 // fmla v21.4s, v22.4s, v17.4s
 	WORD $0x4e32cf59 // fmla v25.4s, v26.4s, v18.4s
-	WORD $0x4eab1d76 // orr v22.16b, v11.16b, v11.16b
-	WORD $0x4eab1d7a // orr v26.16b, v11.16b, v11.16b
+	WORD $0x4eab1d76 // mov v22.16b, v11.16b
+	WORD $0x4eab1d7a // mov v26.16b, v11.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
-	WORD $0x4eac1d95 // orr v21.16b, v12.16b, v12.16b
-	WORD $0x4eac1d99 // orr v25.16b, v12.16b, v12.16b
+	WORD $0x4eac1d95 // mov v21.16b, v12.16b
+	WORD $0x4eac1d99 // mov v25.16b, v12.16b
 	WORD $0x4e31ced5 // fmla v21.4s, v22.4s, v17.4s
 	WORD $0x4e32cf59 // fmla v25.4s, v26.4s, v18.4s
-	WORD $0x4eac1d96 // orr v22.16b, v12.16b, v12.16b
-	WORD $0x4eac1d9a // orr v26.16b, v12.16b, v12.16b
+	WORD $0x4eac1d96 // mov v22.16b, v12.16b
+	WORD $0x4eac1d9a // mov v26.16b, v12.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
 	WORD $0x4f375694 // shl v20.4s, v20.4s, #23
@@ -43458,8 +43458,8 @@ loop202:
 	WORD $0x4e20f652 // fmax v18.4s, v18.4s, v0.4s
 	WORD $0x4ea1f631 // fmin v17.4s, v17.4s, v1.4s
 	WORD $0x4ea1f652 // fmin v18.4s, v18.4s, v1.4s
-	WORD $0x4ea31c74 // orr v20.16b, v3.16b, v3.16b
-	WORD $0x4ea31c78 // orr v24.16b, v3.16b, v3.16b
+	WORD $0x4ea31c74 // mov v20.16b, v3.16b
+	WORD $0x4ea31c78 // mov v24.16b, v3.16b
 	WORD $0x4e22ce34 // fmla v20.4s, v17.4s, v2.4s
 	WORD $0x4e22ce58 // fmla v24.4s, v18.4s, v2.4s
 	WORD $0x4ea3d696 // fsub v22.4s, v20.4s, v3.4s
@@ -43468,34 +43468,34 @@ loop202:
 	WORD $0x4e24cf52 // fmla v18.4s, v26.4s, v4.4s
 	WORD $0x4e25ced1 // fmla v17.4s, v22.4s, v5.4s
 	WORD $0x4e25cf52 // fmla v18.4s, v26.4s, v5.4s
-	WORD $0x4ea61cd5 // orr v21.16b, v6.16b, v6.16b
-	WORD $0x4ea61cd9 // orr v25.16b, v6.16b, v6.16b
-	WORD $0x4ea71cf6 // orr v22.16b, v7.16b, v7.16b
-	WORD $0x4ea71cfa // orr v26.16b, v7.16b, v7.16b
+	WORD $0x4ea61cd5 // mov v21.16b, v6.16b
+	WORD $0x4ea61cd9 // mov v25.16b, v6.16b
+	WORD $0x4ea71cf6 // mov v22.16b, v7.16b
+	WORD $0x4ea71cfa // mov v26.16b, v7.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
-	WORD $0x4ea81d15 // orr v21.16b, v8.16b, v8.16b
-	WORD $0x4ea81d19 // orr v25.16b, v8.16b, v8.16b
+	WORD $0x4ea81d15 // mov v21.16b, v8.16b
+	WORD $0x4ea81d19 // mov v25.16b, v8.16b
 	WORD $0x4e31ced5 // fmla v21.4s, v22.4s, v17.4s
 	WORD $0x4e32cf59 // fmla v25.4s, v26.4s, v18.4s
-	WORD $0x4ea91d36 // orr v22.16b, v9.16b, v9.16b
-	WORD $0x4ea91d3a // orr v26.16b, v9.16b, v9.16b
+	WORD $0x4ea91d36 // mov v22.16b, v9.16b
+	WORD $0x4ea91d3a // mov v26.16b, v9.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
-	WORD $0x4eaa1d55 // orr v21.16b, v10.16b, v10.16b
-	WORD $0x4eaa1d59 // orr v25.16b, v10.16b, v10.16b
+	WORD $0x4eaa1d55 // mov v21.16b, v10.16b
+	WORD $0x4eaa1d59 // mov v25.16b, v10.16b
 	WORD $0x4e31ced5 // fmla v21.4s, v22.4s, v17.4s
 	WORD $0x4e32cf59 // fmla v25.4s, v26.4s, v18.4s
-	WORD $0x4eab1d76 // orr v22.16b, v11.16b, v11.16b
-	WORD $0x4eab1d7a // orr v26.16b, v11.16b, v11.16b
+	WORD $0x4eab1d76 // mov v22.16b, v11.16b
+	WORD $0x4eab1d7a // mov v26.16b, v11.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
-	WORD $0x4eac1d95 // orr v21.16b, v12.16b, v12.16b
-	WORD $0x4eac1d99 // orr v25.16b, v12.16b, v12.16b
+	WORD $0x4eac1d95 // mov v21.16b, v12.16b
+	WORD $0x4eac1d99 // mov v25.16b, v12.16b
 	WORD $0x4e31ced5 // fmla v21.4s, v22.4s, v17.4s
 	WORD $0x4e32cf59 // fmla v25.4s, v26.4s, v18.4s
-	WORD $0x4eac1d96 // orr v22.16b, v12.16b, v12.16b
-	WORD $0x4eac1d9a // orr v26.16b, v12.16b, v12.16b
+	WORD $0x4eac1d96 // mov v22.16b, v12.16b
+	WORD $0x4eac1d9a // mov v26.16b, v12.16b
 	WORD $0x4e31ceb6 // fmla v22.4s, v21.4s, v17.4s
 	WORD $0x4e32cf3a // fmla v26.4s, v25.4s, v18.4s
 	WORD $0x4f375694 // shl v20.4s, v20.4s, #23
@@ -43711,9 +43711,9 @@ TEXT ·quantize256NEON(SB), NOSPLIT, $0-20
 	FDIVS F0, F1, F1
 	FMOVS F1, (R0)
 	WORD $0x4e040400 // dup v0.4s, v0.s[0]
-	ADD $52, R0, R3
+	ADD $52, R0, R2
 	ADD $116, R0
-	MOVD $16, R2
+	MOVD $16, R4
 loop206:
 	WORD $0x4f00e408 // movi v8.16b, #0x0
 	FMOVQ 0(R1), F4
@@ -43749,14 +43749,14 @@ loop206:
 	WORD $0x4e061884 // uzp1 v4.16b, v4.16b, v6.16b
 	FMOVQ F4, 0(R0)
 	WORD $0x4eb1b908 // addv s8, v8.4s
-	FMOVS F8, R4
-	NEGW R4, R4
-	LSLW $5, R4
-	MOVW R4, (R3)
-	ADD $4, R3
+	FMOVS F8, R3
+	NEGW R3, R3
+	LSLW $5, R3
+	MOVW R3, (R2)
+	ADD $4, R2
 	ADD $16, R0
 	ADD $64, R1
-	SUBS $1, R2
+	SUBS $1, R4
 	BGT loop206
 	RET
 

@@ -21,14 +21,21 @@ type asm struct {
 	gps         []gp
 	labels      int
 	offsets     map[string]int // of parameters
+	signature   string
+	count       int // instructions, those of loops as often as these say
+	times       int
 }
 
-func (a *asm) line(s string) { fmt.Fprintf(&a.text, "\t%s\n", s) }
+// line writes one instruction.
+func (a *asm) line(s string) {
+	fmt.Fprintf(&a.text, "\t%s\n", s)
+	a.count += a.times
+}
 
 func (a *asm) linef(format string, args ...any) { a.line(fmt.Sprintf(format, args...)) }
 
 // function begins one with a frame of so many bytes from 16(RSP) on.
-func (a *asm) function(name, doc string, frame int, params []param, result string) {
+func (a *asm) function(name string, frame int, params []param, result string) {
 	a.reset()
 	at, list := 0, make([]string, len(params))
 	for i, p := range params {
@@ -50,13 +57,18 @@ func (a *asm) function(name, doc string, frame int, params []param, result strin
 	if frame > 0 {
 		frame += 8
 	}
-	signature := fmt.Sprintf("func %s(%s)%s", name, strings.Join(list, ", "), result)
-	fmt.Fprintf(&a.stubs, "\n// %s %s\n//\n//go:noescape\n%s\n", name, doc, signature)
-	fmt.Fprintf(&a.text, "\n// %s\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n", signature, name, frame, at)
+	a.signature = fmt.Sprintf("func %s(%s)%s", name, strings.Join(list, ", "), result)
+	fmt.Fprintf(&a.text, "\n// %s\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n", a.signature, name, frame, at)
+}
+
+// declare writes the declaration of the function in Go.
+func (a *asm) declare(doc string) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(a.signature, "func "), "(")
+	fmt.Fprintf(&a.stubs, "\n// %s %s\n//\n//go:noescape\n%s\n", name, doc, a.signature)
 }
 
 func (a *asm) reset() {
-	a.vecs, a.gps, a.offsets = nil, nil, map[string]int{}
+	a.vecs, a.gps, a.offsets, a.times = nil, nil, map[string]int{}, 1
 	for i := 31; i >= 0; i-- {
 		a.vecs = append(a.vecs, vec(i))
 	}
@@ -138,7 +150,7 @@ func (a *asm) add(r gp, by int) {
 	}
 }
 
-// repeat runs body n times, at least once; n is used up.
+// repeat runs body until n, of which every round takes step, is used up: at least once.
 func (a *asm) repeat(n gp, step int, body func()) {
 	a.labels++
 	label := fmt.Sprintf("loop%d", a.labels)
@@ -146,4 +158,14 @@ func (a *asm) repeat(n gp, step int, body func()) {
 	body()
 	a.linef("SUBS $%d, %v", step, n)
 	a.linef("BGT %s", label)
+}
+
+// fixed runs body a number of times that is known.
+func (a *asm) fixed(times int, body func()) {
+	n := a.gp()
+	a.imm(n, times)
+	a.times *= times
+	a.repeat(n, 1, body)
+	a.times /= times
+	a.gps = append(a.gps, n)
 }

@@ -60,7 +60,7 @@ func (a *asm) kernel32(f format32, s set, cols int) {
 	if f.name == "mxfp4" {
 		width = 1
 	}
-	t.walk(f.size, width, xSize, t.block)
+	t.walk(32, f.size, width, xSize, t.block)
 	t.storeSums()
 	t.done()
 }

@@ -34,7 +34,8 @@ func (a *asm) beginElement(name string) {
 	for _, p := range f.Params {
 		params = append(params, param{p.Name, p.Type})
 	}
-	a.function(name+"NEON", f.Doc, 0, params, f.Result)
+	a.function(name+"NEON", 0, params, f.Result)
+	a.declare(f.Doc)
 }
 
 func (a *asm) args(names ...string) (r []gp) {
@@ -69,9 +70,6 @@ func (a *asm) exps() *exps {
 	}
 	return e
 }
-
-// mov copies a register.
-func (a *asm) mov(d, n vec) { a.op("orr", d, n, n) }
 
 // exp replaces two registers by their exponentials.
 func (e *exps) exp(x [2]vec) {
@@ -306,12 +304,11 @@ func (a *asm) quantize256() {
 	a.linef("FDIVS F%d, F%d, F%d", scale, t, t)
 	a.linef("FMOVS F%d, (%v)", t, dst)
 	a.dup(scale, scale, 0)
-	n, corr, sum := a.gp(), a.gp(), a.gp()
+	corr, sum := a.gp(), a.gp()
 	a.linef("ADD $%d, %v, %v", kQuants+kCorr32, dst, corr)
 	a.add(dst, kQuants)
-	a.imm(n, 16)
 	v, total := a.some(4), a.v()
-	a.repeat(n, 1, func() {
+	a.fixed(16, func() {
 		a.zero(total)
 		for i, q := range v {
 			a.load(q, x, 16*i)

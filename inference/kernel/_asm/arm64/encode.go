@@ -84,6 +84,11 @@ func (a *asm) op(name string, d, n vec, m ...vec) {
 	a.word(bits, "%s", text)
 }
 
+// mov copies a register.
+func (a *asm) mov(d, n vec) {
+	a.word(0x4ea01c00|uint32(n)<<16|uint32(n)<<5|uint32(d), "mov v%d.16b, v%d.16b", d, n)
+}
+
 // mnemonic is a name without what tells two shapes apart.
 func mnemonic(name string) string {
 	for i := range name {

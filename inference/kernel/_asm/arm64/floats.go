@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // floatFormat is weights of one value each.
 type floatFormat struct {
 	name  string
@@ -12,20 +14,17 @@ var floatFormats = []floatFormat{{"f32", 4}, {"f16", 2}, {"bf16", 2}}
 // column, 16 × 2 or 16 × 4 at a time; the sums of such a strip stay in registers over
 // all k.
 func (a *asm) kernelFloat(f floatFormat, cols int) {
-	a.function(f.name+"NEONx"+string(rune('0'+cols)), "adds one panel × columns.", 0, tileParams, "")
+	a.function(fmt.Sprintf("%sNEONx%d", f.name, cols), 0, tileParams, "")
+	a.declare("adds one panel × columns.")
 	w, list, dst, n := a.arg("w"), a.arg("x"), a.arg("dst"), a.arg("blocks")
-	rows := min(8, 16/cols)
-	if cols == 2 {
-		rows = 4
-	}
-	strips, from, left := a.gp(), a.gp(), a.gp()
+	rows := map[int]int{1: 8, 2: 4, 4: 4}[cols]
+	from, left := a.gp(), a.gp()
 	x := make([]gp, cols)
 	for c := range x {
 		x[c] = a.gp()
 	}
 	a.linef("CBZ %v, done", n)
-	a.imm(strips, 8/rows)
-	a.repeat(strips, 1, func() {
+	a.fixed(8/rows, func() {
 		a.move(from, w)
 		a.move(left, n)
 		for c := range x {
@@ -35,8 +34,7 @@ func (a *asm) kernelFloat(f floatFormat, cols int) {
 		a.add(w, 4*rows*f.bytes)
 		a.add(dst, 16*rows)
 	})
-	a.text.WriteString("done:\n")
-	a.ret()
+	a.done()
 }
 
 func (a *asm) floatStrip(f floatFormat, rows int, from, left, dst gp, x []gp) {

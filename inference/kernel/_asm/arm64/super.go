@@ -72,7 +72,7 @@ func (a *asm) kernelK(f formatK, s set, cols int) {
 		t.total[r] = t.some(cols)
 	}
 	t.mask = f.masks(t)
-	t.walk(f.size, 2, kSize, t.block)
+	t.walk(256, f.size, 2, kSize, t.block)
 	t.done()
 }
 
@@ -92,10 +92,9 @@ func (t *tileK) block() {
 		t.corrs = t.some(t.cols)
 	}
 	t.takeQuants(t.k / 16)
-	w, parts := t.gp(), t.gp()
+	w := t.gp()
 	t.move(w, t.w)
-	t.imm(parts, t.parts())
-	t.repeat(parts, 1, func() {
+	t.fixed(t.parts(), func() {
 		t.part()
 		t.add(t.w, 4*t.sub)
 		t.add(t.frame, 16*t.rows)
@@ -104,7 +103,7 @@ func (t *tileK) block() {
 		}
 	})
 	t.move(t.w, w)
-	t.gps = append(t.gps, parts, w)
+	t.gps = append(t.gps, w)
 	for c, x := range t.x {
 		t.add(x, -256)
 		t.free(t.q[c]...)

@@ -39,7 +39,7 @@ type tile struct {
 }
 
 func (a *asm) beginTile(name string, s set, cols, frame, limit int) *tile {
-	a.function(fmt.Sprintf("%s%sx%d", name, s.name, cols), "adds one panel × columns.", frame, tileParams, "")
+	a.function(fmt.Sprintf("%s%sx%d", name, s.name, cols), frame, tileParams, "")
 	t := &tile{asm: a, set: s, cols: cols, rows: 8 / cols, limit: limit}
 	if !s.dot {
 		t.rows = 4 / cols
@@ -79,23 +79,21 @@ func (t *tile) each(f func(r, c int)) {
 
 func (t *tile) strips() int { return panelRows / 4 / t.rows }
 
-// walk runs body for every block, and in it for every strip.
-func (t *tile) walk(wBytes, sBytes, xBytes int, body func()) {
+// walk runs body for every block, of k weights of a row, and in it for every strip.
+func (t *tile) walk(k, wBytes, sBytes, xBytes int, body func()) {
 	t.linef("CBZ %v, done", t.blocks)
+	t.count = 0
 	t.repeat(t.blocks, 1, func() {
 		t.move(t.s, t.w)
 		if t.strips() == 1 {
 			body()
 		} else {
-			n := t.gp()
-			t.imm(n, t.strips())
-			t.repeat(n, 1, func() {
+			t.fixed(t.strips(), func() {
 				body()
 				t.add(t.w, 16*t.rows)
 				t.add(t.s, 4*sBytes*t.rows)
 				t.add(t.dst, 16*t.rows)
 			})
-			t.gps = append(t.gps, n)
 			t.add(t.w, -4*panelRows)
 			t.add(t.dst, -4*panelRows)
 		}
@@ -104,12 +102,14 @@ func (t *tile) walk(wBytes, sBytes, xBytes int, body func()) {
 			t.add(x, xBytes)
 		}
 	})
+	each := float64(t.count) / float64(panelRows*t.cols*k/32)
+	t.declare(fmt.Sprintf("adds one panel × columns, in %.1f instructions for 32 weights and a column.", each))
 }
 
 // done is where a panel without blocks ends too.
-func (t *tile) done() {
-	t.text.WriteString("done:\n")
-	t.ret()
+func (a *asm) done() {
+	a.text.WriteString("done:\n")
+	a.ret()
 }
 
 // dword loads a dword of four rows.
@@ -137,26 +137,35 @@ func (t *tile) begin(start func(c int) (vec, int)) {
 // multiply adds two dwords of a row of registers, signed bytes, times the activations'
 // dwords i and j.
 func (t *tile) multiply(r int, w [2]vec, i, j int) {
-	for c := range t.cols {
-		switch {
-		case t.dot:
-			t.lane("sdot", t.acc[r][c], w[0], t.q[c][i/4], i%4)
-			t.lane("sdot", t.acc[r][c], w[1], t.q[c][j/4], j%4)
-		case t.limit >= 8:
-			t.long(t.half[r][c], w[0], t.q[c][i/4], i%4, !t.used[r][c])
-			t.long(t.half[r][c], w[1], t.q[c][j/4], j%4, false)
-		default:
-			short := [2]vec{t.v(), t.v()}
-			t.long(short, w[0], t.q[c][i/4], i%4, true)
-			t.long(short, w[1], t.q[c][j/4], j%4, false)
-			add := "sadalp"
-			if !t.used[r][c] {
-				add = "saddlp"
+	if !t.dot && t.limit < 8 {
+		t.multiplyTwo(r, w, i, j)
+		return
+	}
+	for n, at := range []int{i, j} {
+		for c := range t.cols {
+			if t.dot {
+				t.lane("sdot", t.acc[r][c], w[n], t.q[c][at/4], at%4)
+				continue
 			}
-			t.op(add, t.half[r][c][0], short[0])
-			t.op(add, t.half[r][c][1], short[1])
-			t.free(short[:]...)
+			t.long(t.half[r][c], w[n], t.q[c][at/4], at%4, !t.used[r][c])
+			t.used[r][c] = true
 		}
+	}
+}
+
+// multiplyTwo is multiply where no more than two products fit in 16 bits.
+func (t *tile) multiplyTwo(r int, w [2]vec, i, j int) {
+	for c := range t.cols {
+		short := [2]vec{t.v(), t.v()}
+		t.long(short, w[0], t.q[c][i/4], i%4, true)
+		t.long(short, w[1], t.q[c][j/4], j%4, false)
+		add := "sadalp"
+		if !t.used[r][c] {
+			add = "saddlp"
+		}
+		t.op(add, t.half[r][c][0], short[0])
+		t.op(add, t.half[r][c][1], short[1])
+		t.free(short[:]...)
 		t.used[r][c] = true
 	}
 }
