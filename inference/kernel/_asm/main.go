@@ -20,8 +20,6 @@ import (
 	"rbee/inference/kernel/_asm/dispatch"
 )
 
-//go:generate go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg kernel
-
 func main() {
 	flag.Parse()
 	ConstraintExpr("!purego")

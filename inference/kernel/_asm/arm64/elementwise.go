@@ -63,8 +63,10 @@ type exps struct {
 }
 
 func (a *asm) exps() *exps {
-	e := &exps{asm: a, low: a.float(expLow), high: a.float(expHigh), log2e: a.float(log2e),
-		magic: a.float(magic), ln2hi: a.float(ln2hi), ln2lo: a.float(ln2lo)}
+	e := &exps{
+		asm: a, low: a.float(expLow), high: a.float(expHigh), log2e: a.float(log2e),
+		magic: a.float(magic), ln2hi: a.float(ln2hi), ln2lo: a.float(ln2lo),
+	}
 	for _, c := range expPoly {
 		e.poly = append(e.poly, a.float(c))
 	}

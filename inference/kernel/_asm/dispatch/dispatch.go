@@ -57,10 +57,22 @@ var memoryBound = map[string]bool{"max": true, "add": true, "ropePairs": true}
 
 // types are those with kernels: their names in quant and here.
 var types = [][2]string{
-	{"F32", "f32"}, {"F16", "f16"}, {"BF16", "bf16"},
-	{"Q40", "q40"}, {"Q50", "q50"}, {"Q80", "q80"}, {"Q4K", "q4k"}, {"Q5K", "q5k"}, {"Q6K", "q6k"},
-	{"Q41", "q41"}, {"Q51", "q51"}, {"IQ4NL", "iq4nl"}, {"MXFP4", "mxfp4"},
-	{"Q2K", "q2k"}, {"Q3K", "q3k"}, {"IQ4XS", "iq4xs"},
+	{"F32", "f32"},
+	{"F16", "f16"},
+	{"BF16", "bf16"},
+	{"Q40", "q40"},
+	{"Q50", "q50"},
+	{"Q80", "q80"},
+	{"Q4K", "q4k"},
+	{"Q5K", "q5k"},
+	{"Q6K", "q6k"},
+	{"Q41", "q41"},
+	{"Q51", "q51"},
+	{"IQ4NL", "iq4nl"},
+	{"MXFP4", "mxfp4"},
+	{"Q2K", "q2k"},
+	{"Q3K", "q3k"},
+	{"IQ4XS", "iq4xs"},
 }
 
 var floats = map[string]bool{"f32": true, "f16": true, "bf16": true}
