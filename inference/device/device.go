@@ -46,6 +46,7 @@ type Cache interface {
 type CacheShape struct {
 	Layers, Pages, PageTokens int
 	KVHeads, HeadSize         int
+	Half                      bool // float16 rather than float32
 }
 
 // A Row is where one column stands: its position in its sequence, how many

@@ -7,7 +7,7 @@ package kernel
 import "rbee/inference/quant"
 
 func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x4(w, x, out, n)
 	case quant.F16:
@@ -44,7 +44,7 @@ func (m *Matrix) addAVX512x4(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x2(w, x, out, n)
 	case quant.F16:
@@ -81,7 +81,7 @@ func (m *Matrix) addAVX512x2(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX512x1(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX512x1(w, x, out, n)
 	case quant.F16:
@@ -118,7 +118,7 @@ func (m *Matrix) addAVX512x1(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX2x4(w, s, x, out, n)
 	case quant.F16:
@@ -155,7 +155,7 @@ func (m *Matrix) addAVX2x4(out *float32, w, s *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addAVX2x1(out *float32, w, s *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32AVX2x1(w, s, x, out, n)
 	case quant.F16:
@@ -247,6 +247,14 @@ func scaleMulVector(dst *float32, x *float32, w *float32, scale float32, n int) 
 	scaleMulAVX2(dst, x, w, scale, n)
 }
 
+func toHalfVector(dst *uint16, x *float32, n int) {
+	if avx512.on {
+		toHalfAVX512(dst, x, n)
+		return
+	}
+	toHalfAVX2(dst, x, n)
+}
+
 func quantize32Vector(dst *byte, x *float32, n int) {
 	if avx512.on {
 		quantize32AVX512(dst, x, n)
@@ -280,4 +288,72 @@ func addVector(dst *float32, x *float32, n int) {
 
 func ropePairsVector(x *float32, turn *float32, n int) {
 	ropePairsAVX2(x, turn, n)
+}
+
+func scoresHalfVector(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32, queries int) {
+	switch {
+	case avx512.on && queries == 1:
+		scoresHalfAVX512x1(s, q, k, dim, stride, n, scale)
+	case avx512.on && queries == 2:
+		scoresHalfAVX512x2(s, q, k, dim, stride, n, scale)
+	case avx512.on:
+		scoresHalfAVX512x4(s, q, k, dim, stride, n, scale)
+	case queries == 1:
+		scoresHalfAVX2x1(s, q, k, dim, stride, n, scale)
+	case queries == 2:
+		scoresHalfAVX2x2(s, q, k, dim, stride, n, scale)
+	default:
+		scoresHalfAVX2x4(s, q, k, dim, stride, n, scale)
+	}
+}
+
+func scoresFullVector(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32, queries int) {
+	switch {
+	case avx512.on && queries == 1:
+		scoresFullAVX512x1(s, q, k, dim, stride, n, scale)
+	case avx512.on && queries == 2:
+		scoresFullAVX512x2(s, q, k, dim, stride, n, scale)
+	case avx512.on:
+		scoresFullAVX512x4(s, q, k, dim, stride, n, scale)
+	case queries == 1:
+		scoresFullAVX2x1(s, q, k, dim, stride, n, scale)
+	case queries == 2:
+		scoresFullAVX2x2(s, q, k, dim, stride, n, scale)
+	default:
+		scoresFullAVX2x4(s, q, k, dim, stride, n, scale)
+	}
+}
+
+func valuesHalfVector(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int, queries int) {
+	switch {
+	case avx512.on && queries == 1:
+		valuesHalfAVX512x1(out, p, v, tokens, stride, n)
+	case avx512.on && queries == 2:
+		valuesHalfAVX512x2(out, p, v, tokens, stride, n)
+	case avx512.on:
+		valuesHalfAVX512x4(out, p, v, tokens, stride, n)
+	case queries == 1:
+		valuesHalfAVX2x1(out, p, v, tokens, stride, n)
+	case queries == 2:
+		valuesHalfAVX2x2(out, p, v, tokens, stride, n)
+	default:
+		valuesHalfAVX2x4(out, p, v, tokens, stride, n)
+	}
+}
+
+func valuesFullVector(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int, queries int) {
+	switch {
+	case avx512.on && queries == 1:
+		valuesFullAVX512x1(out, p, v, tokens, stride, n)
+	case avx512.on && queries == 2:
+		valuesFullAVX512x2(out, p, v, tokens, stride, n)
+	case avx512.on:
+		valuesFullAVX512x4(out, p, v, tokens, stride, n)
+	case queries == 1:
+		valuesFullAVX2x1(out, p, v, tokens, stride, n)
+	case queries == 2:
+		valuesFullAVX2x2(out, p, v, tokens, stride, n)
+	default:
+		valuesFullAVX2x4(out, p, v, tokens, stride, n)
+	}
 }

@@ -7,7 +7,7 @@ package kernel
 import "rbee/inference/quant"
 
 func (m *Matrix) addDotx4(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32NEONx4(w, x, out, n)
 	case quant.F16:
@@ -44,7 +44,7 @@ func (m *Matrix) addDotx4(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addDotx2(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32NEONx2(w, x, out, n)
 	case quant.F16:
@@ -81,7 +81,7 @@ func (m *Matrix) addDotx2(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addDotx1(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32NEONx1(w, x, out, n)
 	case quant.F16:
@@ -118,7 +118,7 @@ func (m *Matrix) addDotx1(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addNEONx4(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32NEONx4(w, x, out, n)
 	case quant.F16:
@@ -155,7 +155,7 @@ func (m *Matrix) addNEONx4(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addNEONx2(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32NEONx2(w, x, out, n)
 	case quant.F16:
@@ -192,7 +192,7 @@ func (m *Matrix) addNEONx2(out *float32, w *byte, x *[4]*byte) {
 }
 
 func (m *Matrix) addNEONx1(out *float32, w *byte, x *[4]*byte) {
-	switch n := m.blocks(); m.Type {
+	switch n := m.blocks; m.Type {
 	case quant.F32:
 		f32NEONx1(w, x, out, n)
 	case quant.F16:
@@ -256,6 +256,10 @@ func scaleMulVector(dst *float32, x *float32, w *float32, scale float32, n int) 
 	scaleMulNEON(dst, x, w, scale, n)
 }
 
+func toHalfVector(dst *uint16, x *float32, n int) {
+	toHalfNEON(dst, x, n)
+}
+
 func quantize32Vector(dst *byte, x *float32, n int) {
 	quantize32NEON(dst, x, n)
 }
@@ -278,4 +282,48 @@ func addVector(dst *float32, x *float32, n int) {
 
 func ropePairsVector(x *float32, turn *float32, n int) {
 	ropePairsNEON(x, turn, n)
+}
+
+func scoresHalfVector(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32, queries int) {
+	switch {
+	case queries == 1:
+		scoresHalfNEONx1(s, q, k, dim, stride, n, scale)
+	case queries == 2:
+		scoresHalfNEONx2(s, q, k, dim, stride, n, scale)
+	default:
+		scoresHalfNEONx4(s, q, k, dim, stride, n, scale)
+	}
+}
+
+func scoresFullVector(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32, queries int) {
+	switch {
+	case queries == 1:
+		scoresFullNEONx1(s, q, k, dim, stride, n, scale)
+	case queries == 2:
+		scoresFullNEONx2(s, q, k, dim, stride, n, scale)
+	default:
+		scoresFullNEONx4(s, q, k, dim, stride, n, scale)
+	}
+}
+
+func valuesHalfVector(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int, queries int) {
+	switch {
+	case queries == 1:
+		valuesHalfNEONx1(out, p, v, tokens, stride, n)
+	case queries == 2:
+		valuesHalfNEONx2(out, p, v, tokens, stride, n)
+	default:
+		valuesHalfNEONx4(out, p, v, tokens, stride, n)
+	}
+}
+
+func valuesFullVector(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int, queries int) {
+	switch {
+	case queries == 1:
+		valuesFullNEONx1(out, p, v, tokens, stride, n)
+	case queries == 2:
+		valuesFullNEONx2(out, p, v, tokens, stride, n)
+	default:
+		valuesFullNEONx4(out, p, v, tokens, stride, n)
+	}
 }

@@ -95,6 +95,14 @@ func ropePairs(x, turn []float32) int {
 	return n
 }
 
+func toHalf(dst []uint16, x []float32) int {
+	n := whole(len(x), 16)
+	if n > 0 {
+		toHalfVector(&dst[:n][0], &x[0], n)
+	}
+	return n
+}
+
 func quantize32(dst []Act32, x []float32) bool {
 	if len(dst) > 0 && vectors() {
 		quantize32Vector((*byte)(unsafe.Pointer(&dst[0])), &x[:32*len(dst)][0], len(dst))

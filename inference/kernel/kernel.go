@@ -51,7 +51,7 @@ const PanelRows = 32
 
 // Class names the order of reduction: the number rises when it changes, and
 // with it the bits of the logits.
-const Class = "cpu-1"
+const Class = "cpu-2"
 
 // A Matrix is (Rows, K) weights in panels of 32 rows. A panel is a sequence of
 // blocks of k; in a block, dword i of all 32 rows lie side by side. Nothing is
@@ -61,10 +61,11 @@ type Matrix struct {
 	Type    quant.Type
 	Rows, K int
 
-	class ProductClass
-	kind  ActKind
-	mins  bool
-	data  []byte
+	class  ProductClass
+	kind   ActKind
+	mins   bool
+	blocks int // of a row
+	data   []byte
 }
 
 // Packable tells whether weights of the type can be multiplied.
@@ -79,12 +80,11 @@ func (m *Matrix) Padded() int { return m.Panels() * PanelRows }
 // Bytes is the size of the packed weights.
 func (m *Matrix) Bytes() int64 { return int64(len(m.data)) }
 
-func (m *Matrix) blocks() int    { return m.K / m.Type.Block() }
 func (m *Matrix) blockSize() int { return m.Type.BlockBytes() * PanelRows }
 
 // panel returns panel p.
 func (m *Matrix) panel(p int) []byte {
-	size := m.blocks() * m.blockSize()
+	size := len(m.data) / m.Panels()
 	return m.data[p*size:][:size]
 }
 
@@ -100,11 +100,13 @@ func (m *Matrix) Mul(dst []float32, p int, x *Act) {
 // MulColumns sets the rows of panel p in dst, which is (len(x), Rows), to those of
 // W·x. The bits of a column do not depend on the others. The panel is read once
 // for four columns; it stays in the cache for the next four.
-func (m *Matrix) MulColumns(dst []float32, p int, x []Act) {
+func (m *Matrix) MulColumns(dst []float32, p int, x []Act, s *Scratch) {
 	if m.class == Plain {
 		m.mulColumnsPlain(dst, p, x)
 		return
 	}
+	done := m.mulWide(dst, p, x, s)
+	dst, x = dst[done*m.Rows:], x[done:]
 	var out [4 * PanelRows]float32
 	for w := m.panel(p); len(x) > 0; {
 		n := group(len(x))

@@ -503,3 +503,68 @@ func addNEON(dst *float32, x *float32, n int)
 //
 //go:noescape
 func ropePairsNEON(x *float32, turn *float32, n int)
+
+// toHalfNEON rounds n values, a positive multiple of 16, to the nearest float16, ties to even.
+//
+//go:noescape
+func toHalfNEON(dst *uint16, x *float32, n int)
+
+// scoresHalfNEONx1 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfNEONx1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfNEONx1 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfNEONx1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresHalfNEONx2 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfNEONx2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfNEONx2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfNEONx2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresHalfNEONx4 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfNEONx4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfNEONx4 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfNEONx4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullNEONx1 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullNEONx1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullNEONx1 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullNEONx1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullNEONx2 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullNEONx2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullNEONx2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullNEONx2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullNEONx4 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullNEONx4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullNEONx4 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullNEONx4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)

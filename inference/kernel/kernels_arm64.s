@@ -43863,3 +43863,1509 @@ loop210:
 	SUBS $4, R2
 	BGT loop210
 	RET
+
+// func toHalfNEON(dst *uint16, x *float32, n int)
+TEXT ·toHalfNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R2
+loop211:
+	FMOVQ 0(R1), F0
+	FMOVQ 16(R1), F1
+	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
+	WORD $0x4e216820 // fcvtn2 v0.8h, v1.4s
+	FMOVQ F0, 0(R0)
+	FMOVQ 32(R1), F0
+	FMOVQ 48(R1), F1
+	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
+	WORD $0x4e216820 // fcvtn2 v0.8h, v1.4s
+	FMOVQ F0, 16(R0)
+	ADD $32, R0
+	ADD $64, R1
+	SUBS $16, R2
+	BGT loop211
+	RET
+
+// func scoresHalfNEONx1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+TEXT ·scoresHalfNEONx1(SB), NOSPLIT, $0-52
+	MOVD s+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD k+16(FP), R2
+	MOVD dim+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS scale+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	WORD $0x4f00e405 // movi v5.16b, #0x0
+	WORD $0x4f00e406 // movi v6.16b, #0x0
+	WORD $0x4f00e407 // movi v7.16b, #0x0
+	WORD $0x4f00e408 // movi v8.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop212:
+	WORD $0x4ddfc949 // ld1r {v9.4s}, [x10], #4
+	FMOVQ 0(R7), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x4e29cd41 // fmla v1.4s, v10.4s, v9.4s
+	WORD $0x4e29cd62 // fmla v2.4s, v11.4s, v9.4s
+	FMOVQ 16(R7), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x4e29cd43 // fmla v3.4s, v10.4s, v9.4s
+	WORD $0x4e29cd64 // fmla v4.4s, v11.4s, v9.4s
+	FMOVQ 32(R7), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x4e29cd45 // fmla v5.4s, v10.4s, v9.4s
+	WORD $0x4e29cd66 // fmla v6.4s, v11.4s, v9.4s
+	FMOVQ 48(R7), F10
+	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x4e29cd47 // fmla v7.4s, v10.4s, v9.4s
+	WORD $0x4e29cd68 // fmla v8.4s, v11.4s, v9.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop212
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	FMOVQ F5, 64(R8)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ F6, 80(R8)
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	FMOVQ F7, 96(R8)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ F8, 112(R8)
+	ADD $128, R6
+	ADD $64, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop213:
+	WORD $0x4ddfc945 // ld1r {v5.4s}, [x10], #4
+	FMOVQ 0(R7), F6
+	WORD $0x4e2178c7 // fcvtl2 v7.4s, v6.8h
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	WORD $0x4e25ccc1 // fmla v1.4s, v6.4s, v5.4s
+	WORD $0x4e25cce2 // fmla v2.4s, v7.4s, v5.4s
+	FMOVQ 16(R7), F6
+	WORD $0x4e2178c7 // fcvtl2 v7.4s, v6.8h
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	WORD $0x4e25ccc3 // fmla v3.4s, v6.4s, v5.4s
+	WORD $0x4e25cce4 // fmla v4.4s, v7.4s, v5.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop213
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	ADD $64, R6
+	ADD $32, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func valuesHalfNEONx1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+TEXT ·valuesHalfNEONx1(SB), NOSPLIT, $0-48
+	MOVD out+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD v+16(FP), R2
+	MOVD tokens+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	FMOVQ 64(R8), F4
+	FMOVQ 80(R8), F5
+	FMOVQ 96(R8), F6
+	FMOVQ 112(R8), F7
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop214:
+	WORD $0x4ddfc948 // ld1r {v8.4s}, [x10], #4
+	FMOVQ 0(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e28cd20 // fmla v0.4s, v9.4s, v8.4s
+	WORD $0x4e28cd41 // fmla v1.4s, v10.4s, v8.4s
+	FMOVQ 16(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e28cd22 // fmla v2.4s, v9.4s, v8.4s
+	WORD $0x4e28cd43 // fmla v3.4s, v10.4s, v8.4s
+	FMOVQ 32(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e28cd24 // fmla v4.4s, v9.4s, v8.4s
+	WORD $0x4e28cd45 // fmla v5.4s, v10.4s, v8.4s
+	FMOVQ 48(R7), F9
+	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
+	WORD $0x0e217929 // fcvtl v9.4s, v9.4h
+	WORD $0x4e28cd26 // fmla v6.4s, v9.4s, v8.4s
+	WORD $0x4e28cd47 // fmla v7.4s, v10.4s, v8.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop214
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	ADD $128, R6
+	ADD $64, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop215:
+	WORD $0x4ddfc944 // ld1r {v4.4s}, [x10], #4
+	FMOVQ 0(R7), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4e24cca0 // fmla v0.4s, v5.4s, v4.4s
+	WORD $0x4e24ccc1 // fmla v1.4s, v6.4s, v4.4s
+	FMOVQ 16(R7), F5
+	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4e24cca2 // fmla v2.4s, v5.4s, v4.4s
+	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop215
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	ADD $64, R6
+	ADD $32, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func scoresHalfNEONx2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+TEXT ·scoresHalfNEONx2(SB), NOSPLIT, $0-52
+	MOVD s+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD k+16(FP), R2
+	MOVD dim+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS scale+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	WORD $0x4f00e405 // movi v5.16b, #0x0
+	WORD $0x4f00e406 // movi v6.16b, #0x0
+	WORD $0x4f00e407 // movi v7.16b, #0x0
+	WORD $0x4f00e408 // movi v8.16b, #0x0
+	WORD $0x4f00e409 // movi v9.16b, #0x0
+	WORD $0x4f00e40a // movi v10.16b, #0x0
+	WORD $0x4f00e40b // movi v11.16b, #0x0
+	WORD $0x4f00e40c // movi v12.16b, #0x0
+	WORD $0x4f00e40d // movi v13.16b, #0x0
+	WORD $0x4f00e40e // movi v14.16b, #0x0
+	WORD $0x4f00e40f // movi v15.16b, #0x0
+	WORD $0x4f00e410 // movi v16.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop216:
+	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
+	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
+	FMOVQ 0(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31ce61 // fmla v1.4s, v19.4s, v17.4s
+	WORD $0x4e32ce69 // fmla v9.4s, v19.4s, v18.4s
+	WORD $0x4e31ce82 // fmla v2.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8a // fmla v10.4s, v20.4s, v18.4s
+	FMOVQ 16(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31ce63 // fmla v3.4s, v19.4s, v17.4s
+	WORD $0x4e32ce6b // fmla v11.4s, v19.4s, v18.4s
+	WORD $0x4e31ce84 // fmla v4.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8c // fmla v12.4s, v20.4s, v18.4s
+	FMOVQ 32(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31ce65 // fmla v5.4s, v19.4s, v17.4s
+	WORD $0x4e32ce6d // fmla v13.4s, v19.4s, v18.4s
+	WORD $0x4e31ce86 // fmla v6.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8e // fmla v14.4s, v20.4s, v18.4s
+	FMOVQ 48(R7), F19
+	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
+	WORD $0x0e217a73 // fcvtl v19.4s, v19.4h
+	WORD $0x4e31ce67 // fmla v7.4s, v19.4s, v17.4s
+	WORD $0x4e32ce6f // fmla v15.4s, v19.4s, v18.4s
+	WORD $0x4e31ce88 // fmla v8.4s, v20.4s, v17.4s
+	WORD $0x4e32ce90 // fmla v16.4s, v20.4s, v18.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop216
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	FMOVQ F5, 64(R8)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ F6, 80(R8)
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	FMOVQ F7, 96(R8)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ F8, 112(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FMOVQ F9, 0(R8)
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ F10, 16(R8)
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ F11, 32(R8)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ F12, 48(R8)
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ F13, 64(R8)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ F14, 80(R8)
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ F15, 96(R8)
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ F16, 112(R8)
+	ADD $128, R6
+	ADD $64, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	WORD $0x4f00e409 // movi v9.16b, #0x0
+	WORD $0x4f00e40a // movi v10.16b, #0x0
+	WORD $0x4f00e40b // movi v11.16b, #0x0
+	WORD $0x4f00e40c // movi v12.16b, #0x0
+	WORD $0x4f00e40d // movi v13.16b, #0x0
+	WORD $0x4f00e40e // movi v14.16b, #0x0
+	WORD $0x4f00e40f // movi v15.16b, #0x0
+	WORD $0x4f00e410 // movi v16.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop217:
+	WORD $0x4ddfc941 // ld1r {v1.4s}, [x10], #4
+	WORD $0x4ddfc962 // ld1r {v2.4s}, [x11], #4
+	FMOVQ 0(R7), F3
+	WORD $0x4e217864 // fcvtl2 v4.4s, v3.8h
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x4e21cc69 // fmla v9.4s, v3.4s, v1.4s
+	WORD $0x4e22cc6d // fmla v13.4s, v3.4s, v2.4s
+	WORD $0x4e21cc8a // fmla v10.4s, v4.4s, v1.4s
+	WORD $0x4e22cc8e // fmla v14.4s, v4.4s, v2.4s
+	FMOVQ 16(R7), F3
+	WORD $0x4e217864 // fcvtl2 v4.4s, v3.8h
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x4e21cc6b // fmla v11.4s, v3.4s, v1.4s
+	WORD $0x4e22cc6f // fmla v15.4s, v3.4s, v2.4s
+	WORD $0x4e21cc8c // fmla v12.4s, v4.4s, v1.4s
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop217
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FMOVQ F9, 0(R8)
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ F10, 16(R8)
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ F11, 32(R8)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ F12, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ F13, 0(R8)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ F14, 16(R8)
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ F15, 32(R8)
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ F16, 48(R8)
+	ADD $64, R6
+	ADD $32, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func valuesHalfNEONx2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+TEXT ·valuesHalfNEONx2(SB), NOSPLIT, $0-48
+	MOVD out+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD v+16(FP), R2
+	MOVD tokens+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	FMOVQ 64(R8), F4
+	FMOVQ 80(R8), F5
+	FMOVQ 96(R8), F6
+	FMOVQ 112(R8), F7
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F8
+	FMOVQ 16(R8), F9
+	FMOVQ 32(R8), F10
+	FMOVQ 48(R8), F11
+	FMOVQ 64(R8), F12
+	FMOVQ 80(R8), F13
+	FMOVQ 96(R8), F14
+	FMOVQ 112(R8), F15
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop218:
+	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
+	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
+	FMOVQ 0(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4e30ce40 // fmla v0.4s, v18.4s, v16.4s
+	WORD $0x4e31ce48 // fmla v8.4s, v18.4s, v17.4s
+	WORD $0x4e30ce61 // fmla v1.4s, v19.4s, v16.4s
+	WORD $0x4e31ce69 // fmla v9.4s, v19.4s, v17.4s
+	FMOVQ 16(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4e30ce42 // fmla v2.4s, v18.4s, v16.4s
+	WORD $0x4e31ce4a // fmla v10.4s, v18.4s, v17.4s
+	WORD $0x4e30ce63 // fmla v3.4s, v19.4s, v16.4s
+	WORD $0x4e31ce6b // fmla v11.4s, v19.4s, v17.4s
+	FMOVQ 32(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4e30ce44 // fmla v4.4s, v18.4s, v16.4s
+	WORD $0x4e31ce4c // fmla v12.4s, v18.4s, v17.4s
+	WORD $0x4e30ce65 // fmla v5.4s, v19.4s, v16.4s
+	WORD $0x4e31ce6d // fmla v13.4s, v19.4s, v17.4s
+	FMOVQ 48(R7), F18
+	WORD $0x4e217a53 // fcvtl2 v19.4s, v18.8h
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4e30ce46 // fmla v6.4s, v18.4s, v16.4s
+	WORD $0x4e31ce4e // fmla v14.4s, v18.4s, v17.4s
+	WORD $0x4e30ce67 // fmla v7.4s, v19.4s, v16.4s
+	WORD $0x4e31ce6f // fmla v15.4s, v19.4s, v17.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop218
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ F8, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F10, 32(R8)
+	FMOVQ F11, 48(R8)
+	FMOVQ F12, 64(R8)
+	FMOVQ F13, 80(R8)
+	FMOVQ F14, 96(R8)
+	FMOVQ F15, 112(R8)
+	ADD $128, R6
+	ADD $64, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F8
+	FMOVQ 16(R8), F9
+	FMOVQ 32(R8), F10
+	FMOVQ 48(R8), F11
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F12
+	FMOVQ 16(R8), F13
+	FMOVQ 32(R8), F14
+	FMOVQ 48(R8), F15
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop219:
+	WORD $0x4ddfc940 // ld1r {v0.4s}, [x10], #4
+	WORD $0x4ddfc961 // ld1r {v1.4s}, [x11], #4
+	FMOVQ 0(R7), F2
+	WORD $0x4e217843 // fcvtl2 v3.4s, v2.8h
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	WORD $0x4e20cc48 // fmla v8.4s, v2.4s, v0.4s
+	WORD $0x4e21cc4c // fmla v12.4s, v2.4s, v1.4s
+	WORD $0x4e20cc69 // fmla v9.4s, v3.4s, v0.4s
+	WORD $0x4e21cc6d // fmla v13.4s, v3.4s, v1.4s
+	FMOVQ 16(R7), F2
+	WORD $0x4e217843 // fcvtl2 v3.4s, v2.8h
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	WORD $0x4e20cc4a // fmla v10.4s, v2.4s, v0.4s
+	WORD $0x4e21cc4e // fmla v14.4s, v2.4s, v1.4s
+	WORD $0x4e20cc6b // fmla v11.4s, v3.4s, v0.4s
+	WORD $0x4e21cc6f // fmla v15.4s, v3.4s, v1.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop219
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F8, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F10, 32(R8)
+	FMOVQ F11, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ F12, 0(R8)
+	FMOVQ F13, 16(R8)
+	FMOVQ F14, 32(R8)
+	FMOVQ F15, 48(R8)
+	ADD $64, R6
+	ADD $32, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func scoresHalfNEONx4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+TEXT ·scoresHalfNEONx4(SB), NOSPLIT, $0-52
+	MOVD s+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD k+16(FP), R2
+	MOVD dim+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS scale+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	MOVD $0, R6
+narrow:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	WORD $0x4f00e405 // movi v5.16b, #0x0
+	WORD $0x4f00e406 // movi v6.16b, #0x0
+	WORD $0x4f00e407 // movi v7.16b, #0x0
+	WORD $0x4f00e408 // movi v8.16b, #0x0
+	WORD $0x4f00e409 // movi v9.16b, #0x0
+	WORD $0x4f00e40a // movi v10.16b, #0x0
+	WORD $0x4f00e40b // movi v11.16b, #0x0
+	WORD $0x4f00e40c // movi v12.16b, #0x0
+	WORD $0x4f00e40d // movi v13.16b, #0x0
+	WORD $0x4f00e40e // movi v14.16b, #0x0
+	WORD $0x4f00e40f // movi v15.16b, #0x0
+	WORD $0x4f00e410 // movi v16.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD 16(R1), R12
+	MOVD 24(R1), R13
+	MOVD R2, R7
+	MOVD R3, R9
+loop220:
+	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
+	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
+	WORD $0x4ddfc993 // ld1r {v19.4s}, [x12], #4
+	WORD $0x4ddfc9b4 // ld1r {v20.4s}, [x13], #4
+	FMOVQ 0(R7), F21
+	WORD $0x4e217ab6 // fcvtl2 v22.4s, v21.8h
+	WORD $0x0e217ab5 // fcvtl v21.4s, v21.4h
+	WORD $0x4e31cea1 // fmla v1.4s, v21.4s, v17.4s
+	WORD $0x4e32cea5 // fmla v5.4s, v21.4s, v18.4s
+	WORD $0x4e33cea9 // fmla v9.4s, v21.4s, v19.4s
+	WORD $0x4e34cead // fmla v13.4s, v21.4s, v20.4s
+	WORD $0x4e31cec2 // fmla v2.4s, v22.4s, v17.4s
+	WORD $0x4e32cec6 // fmla v6.4s, v22.4s, v18.4s
+	WORD $0x4e33ceca // fmla v10.4s, v22.4s, v19.4s
+	WORD $0x4e34cece // fmla v14.4s, v22.4s, v20.4s
+	FMOVQ 16(R7), F21
+	WORD $0x4e217ab6 // fcvtl2 v22.4s, v21.8h
+	WORD $0x0e217ab5 // fcvtl v21.4s, v21.4h
+	WORD $0x4e31cea3 // fmla v3.4s, v21.4s, v17.4s
+	WORD $0x4e32cea7 // fmla v7.4s, v21.4s, v18.4s
+	WORD $0x4e33ceab // fmla v11.4s, v21.4s, v19.4s
+	WORD $0x4e34ceaf // fmla v15.4s, v21.4s, v20.4s
+	WORD $0x4e31cec4 // fmla v4.4s, v22.4s, v17.4s
+	WORD $0x4e32cec8 // fmla v8.4s, v22.4s, v18.4s
+	WORD $0x4e33cecc // fmla v12.4s, v22.4s, v19.4s
+	WORD $0x4e34ced0 // fmla v16.4s, v22.4s, v20.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop220
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	FMOVQ F5, 0(R8)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ F6, 16(R8)
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	FMOVQ F7, 32(R8)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ F8, 48(R8)
+	MOVD 16(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FMOVQ F9, 0(R8)
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ F10, 16(R8)
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ F11, 32(R8)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ F12, 48(R8)
+	MOVD 24(R0), R8
+	ADD R6, R8
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ F13, 0(R8)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ F14, 16(R8)
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ F15, 32(R8)
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ F16, 48(R8)
+	ADD $64, R6
+	ADD $32, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func valuesHalfNEONx4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+TEXT ·valuesHalfNEONx4(SB), NOSPLIT, $0-48
+	MOVD out+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD v+16(FP), R2
+	MOVD tokens+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	MOVD $0, R6
+narrow:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F4
+	FMOVQ 16(R8), F5
+	FMOVQ 32(R8), F6
+	FMOVQ 48(R8), F7
+	MOVD 16(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F8
+	FMOVQ 16(R8), F9
+	FMOVQ 32(R8), F10
+	FMOVQ 48(R8), F11
+	MOVD 24(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F12
+	FMOVQ 16(R8), F13
+	FMOVQ 32(R8), F14
+	FMOVQ 48(R8), F15
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD 16(R1), R12
+	MOVD 24(R1), R13
+	MOVD R2, R7
+	MOVD R3, R9
+loop221:
+	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
+	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
+	WORD $0x4ddfc992 // ld1r {v18.4s}, [x12], #4
+	WORD $0x4ddfc9b3 // ld1r {v19.4s}, [x13], #4
+	FMOVQ 0(R7), F20
+	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
+	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
+	WORD $0x4e30ce80 // fmla v0.4s, v20.4s, v16.4s
+	WORD $0x4e31ce84 // fmla v4.4s, v20.4s, v17.4s
+	WORD $0x4e32ce88 // fmla v8.4s, v20.4s, v18.4s
+	WORD $0x4e33ce8c // fmla v12.4s, v20.4s, v19.4s
+	WORD $0x4e30cea1 // fmla v1.4s, v21.4s, v16.4s
+	WORD $0x4e31cea5 // fmla v5.4s, v21.4s, v17.4s
+	WORD $0x4e32cea9 // fmla v9.4s, v21.4s, v18.4s
+	WORD $0x4e33cead // fmla v13.4s, v21.4s, v19.4s
+	FMOVQ 16(R7), F20
+	WORD $0x4e217a95 // fcvtl2 v21.4s, v20.8h
+	WORD $0x0e217a94 // fcvtl v20.4s, v20.4h
+	WORD $0x4e30ce82 // fmla v2.4s, v20.4s, v16.4s
+	WORD $0x4e31ce86 // fmla v6.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8a // fmla v10.4s, v20.4s, v18.4s
+	WORD $0x4e33ce8e // fmla v14.4s, v20.4s, v19.4s
+	WORD $0x4e30cea3 // fmla v3.4s, v21.4s, v16.4s
+	WORD $0x4e31cea7 // fmla v7.4s, v21.4s, v17.4s
+	WORD $0x4e32ceab // fmla v11.4s, v21.4s, v18.4s
+	WORD $0x4e33ceaf // fmla v15.4s, v21.4s, v19.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop221
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ F4, 0(R8)
+	FMOVQ F5, 16(R8)
+	FMOVQ F6, 32(R8)
+	FMOVQ F7, 48(R8)
+	MOVD 16(R0), R8
+	ADD R6, R8
+	FMOVQ F8, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F10, 32(R8)
+	FMOVQ F11, 48(R8)
+	MOVD 24(R0), R8
+	ADD R6, R8
+	FMOVQ F12, 0(R8)
+	FMOVQ F13, 16(R8)
+	FMOVQ F14, 32(R8)
+	FMOVQ F15, 48(R8)
+	ADD $64, R6
+	ADD $32, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func scoresFullNEONx1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+TEXT ·scoresFullNEONx1(SB), NOSPLIT, $0-52
+	MOVD s+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD k+16(FP), R2
+	MOVD dim+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS scale+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	WORD $0x4f00e405 // movi v5.16b, #0x0
+	WORD $0x4f00e406 // movi v6.16b, #0x0
+	WORD $0x4f00e407 // movi v7.16b, #0x0
+	WORD $0x4f00e408 // movi v8.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop222:
+	WORD $0x4ddfc949 // ld1r {v9.4s}, [x10], #4
+	FMOVQ 0(R7), F10
+	FMOVQ 16(R7), F11
+	WORD $0x4e29cd41 // fmla v1.4s, v10.4s, v9.4s
+	WORD $0x4e29cd62 // fmla v2.4s, v11.4s, v9.4s
+	FMOVQ 32(R7), F10
+	FMOVQ 48(R7), F11
+	WORD $0x4e29cd43 // fmla v3.4s, v10.4s, v9.4s
+	WORD $0x4e29cd64 // fmla v4.4s, v11.4s, v9.4s
+	FMOVQ 64(R7), F10
+	FMOVQ 80(R7), F11
+	WORD $0x4e29cd45 // fmla v5.4s, v10.4s, v9.4s
+	WORD $0x4e29cd66 // fmla v6.4s, v11.4s, v9.4s
+	FMOVQ 96(R7), F10
+	FMOVQ 112(R7), F11
+	WORD $0x4e29cd47 // fmla v7.4s, v10.4s, v9.4s
+	WORD $0x4e29cd68 // fmla v8.4s, v11.4s, v9.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop222
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	FMOVQ F5, 64(R8)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ F6, 80(R8)
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	FMOVQ F7, 96(R8)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ F8, 112(R8)
+	ADD $128, R6
+	ADD $128, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop223:
+	WORD $0x4ddfc945 // ld1r {v5.4s}, [x10], #4
+	FMOVQ 0(R7), F6
+	FMOVQ 16(R7), F7
+	WORD $0x4e25ccc1 // fmla v1.4s, v6.4s, v5.4s
+	WORD $0x4e25cce2 // fmla v2.4s, v7.4s, v5.4s
+	FMOVQ 32(R7), F6
+	FMOVQ 48(R7), F7
+	WORD $0x4e25ccc3 // fmla v3.4s, v6.4s, v5.4s
+	WORD $0x4e25cce4 // fmla v4.4s, v7.4s, v5.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop223
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	ADD $64, R6
+	ADD $64, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func valuesFullNEONx1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+TEXT ·valuesFullNEONx1(SB), NOSPLIT, $0-48
+	MOVD out+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD v+16(FP), R2
+	MOVD tokens+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	FMOVQ 64(R8), F4
+	FMOVQ 80(R8), F5
+	FMOVQ 96(R8), F6
+	FMOVQ 112(R8), F7
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop224:
+	WORD $0x4ddfc948 // ld1r {v8.4s}, [x10], #4
+	FMOVQ 0(R7), F9
+	FMOVQ 16(R7), F10
+	WORD $0x4e28cd20 // fmla v0.4s, v9.4s, v8.4s
+	WORD $0x4e28cd41 // fmla v1.4s, v10.4s, v8.4s
+	FMOVQ 32(R7), F9
+	FMOVQ 48(R7), F10
+	WORD $0x4e28cd22 // fmla v2.4s, v9.4s, v8.4s
+	WORD $0x4e28cd43 // fmla v3.4s, v10.4s, v8.4s
+	FMOVQ 64(R7), F9
+	FMOVQ 80(R7), F10
+	WORD $0x4e28cd24 // fmla v4.4s, v9.4s, v8.4s
+	WORD $0x4e28cd45 // fmla v5.4s, v10.4s, v8.4s
+	FMOVQ 96(R7), F9
+	FMOVQ 112(R7), F10
+	WORD $0x4e28cd26 // fmla v6.4s, v9.4s, v8.4s
+	WORD $0x4e28cd47 // fmla v7.4s, v10.4s, v8.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop224
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	ADD $128, R6
+	ADD $128, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	MOVD 0(R1), R10
+	MOVD R2, R7
+	MOVD R3, R9
+loop225:
+	WORD $0x4ddfc944 // ld1r {v4.4s}, [x10], #4
+	FMOVQ 0(R7), F5
+	FMOVQ 16(R7), F6
+	WORD $0x4e24cca0 // fmla v0.4s, v5.4s, v4.4s
+	WORD $0x4e24ccc1 // fmla v1.4s, v6.4s, v4.4s
+	FMOVQ 32(R7), F5
+	FMOVQ 48(R7), F6
+	WORD $0x4e24cca2 // fmla v2.4s, v5.4s, v4.4s
+	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop225
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	ADD $64, R6
+	ADD $64, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func scoresFullNEONx2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+TEXT ·scoresFullNEONx2(SB), NOSPLIT, $0-52
+	MOVD s+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD k+16(FP), R2
+	MOVD dim+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS scale+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	WORD $0x4f00e405 // movi v5.16b, #0x0
+	WORD $0x4f00e406 // movi v6.16b, #0x0
+	WORD $0x4f00e407 // movi v7.16b, #0x0
+	WORD $0x4f00e408 // movi v8.16b, #0x0
+	WORD $0x4f00e409 // movi v9.16b, #0x0
+	WORD $0x4f00e40a // movi v10.16b, #0x0
+	WORD $0x4f00e40b // movi v11.16b, #0x0
+	WORD $0x4f00e40c // movi v12.16b, #0x0
+	WORD $0x4f00e40d // movi v13.16b, #0x0
+	WORD $0x4f00e40e // movi v14.16b, #0x0
+	WORD $0x4f00e40f // movi v15.16b, #0x0
+	WORD $0x4f00e410 // movi v16.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop226:
+	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
+	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
+	FMOVQ 0(R7), F19
+	FMOVQ 16(R7), F20
+	WORD $0x4e31ce61 // fmla v1.4s, v19.4s, v17.4s
+	WORD $0x4e32ce69 // fmla v9.4s, v19.4s, v18.4s
+	WORD $0x4e31ce82 // fmla v2.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8a // fmla v10.4s, v20.4s, v18.4s
+	FMOVQ 32(R7), F19
+	FMOVQ 48(R7), F20
+	WORD $0x4e31ce63 // fmla v3.4s, v19.4s, v17.4s
+	WORD $0x4e32ce6b // fmla v11.4s, v19.4s, v18.4s
+	WORD $0x4e31ce84 // fmla v4.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8c // fmla v12.4s, v20.4s, v18.4s
+	FMOVQ 64(R7), F19
+	FMOVQ 80(R7), F20
+	WORD $0x4e31ce65 // fmla v5.4s, v19.4s, v17.4s
+	WORD $0x4e32ce6d // fmla v13.4s, v19.4s, v18.4s
+	WORD $0x4e31ce86 // fmla v6.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8e // fmla v14.4s, v20.4s, v18.4s
+	FMOVQ 96(R7), F19
+	FMOVQ 112(R7), F20
+	WORD $0x4e31ce67 // fmla v7.4s, v19.4s, v17.4s
+	WORD $0x4e32ce6f // fmla v15.4s, v19.4s, v18.4s
+	WORD $0x4e31ce88 // fmla v8.4s, v20.4s, v17.4s
+	WORD $0x4e32ce90 // fmla v16.4s, v20.4s, v18.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop226
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	FMOVQ F5, 64(R8)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ F6, 80(R8)
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	FMOVQ F7, 96(R8)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ F8, 112(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FMOVQ F9, 0(R8)
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ F10, 16(R8)
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ F11, 32(R8)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ F12, 48(R8)
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ F13, 64(R8)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ F14, 80(R8)
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ F15, 96(R8)
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ F16, 112(R8)
+	ADD $128, R6
+	ADD $128, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	WORD $0x4f00e409 // movi v9.16b, #0x0
+	WORD $0x4f00e40a // movi v10.16b, #0x0
+	WORD $0x4f00e40b // movi v11.16b, #0x0
+	WORD $0x4f00e40c // movi v12.16b, #0x0
+	WORD $0x4f00e40d // movi v13.16b, #0x0
+	WORD $0x4f00e40e // movi v14.16b, #0x0
+	WORD $0x4f00e40f // movi v15.16b, #0x0
+	WORD $0x4f00e410 // movi v16.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop227:
+	WORD $0x4ddfc941 // ld1r {v1.4s}, [x10], #4
+	WORD $0x4ddfc962 // ld1r {v2.4s}, [x11], #4
+	FMOVQ 0(R7), F3
+	FMOVQ 16(R7), F4
+	WORD $0x4e21cc69 // fmla v9.4s, v3.4s, v1.4s
+	WORD $0x4e22cc6d // fmla v13.4s, v3.4s, v2.4s
+	WORD $0x4e21cc8a // fmla v10.4s, v4.4s, v1.4s
+	WORD $0x4e22cc8e // fmla v14.4s, v4.4s, v2.4s
+	FMOVQ 32(R7), F3
+	FMOVQ 48(R7), F4
+	WORD $0x4e21cc6b // fmla v11.4s, v3.4s, v1.4s
+	WORD $0x4e22cc6f // fmla v15.4s, v3.4s, v2.4s
+	WORD $0x4e21cc8c // fmla v12.4s, v4.4s, v1.4s
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop227
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FMOVQ F9, 0(R8)
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ F10, 16(R8)
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ F11, 32(R8)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ F12, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ F13, 0(R8)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ F14, 16(R8)
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ F15, 32(R8)
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ F16, 48(R8)
+	ADD $64, R6
+	ADD $64, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func valuesFullNEONx2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+TEXT ·valuesFullNEONx2(SB), NOSPLIT, $0-48
+	MOVD out+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD v+16(FP), R2
+	MOVD tokens+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	MOVD $0, R6
+	CMP $32, R5
+	BLT rest
+wide:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	FMOVQ 64(R8), F4
+	FMOVQ 80(R8), F5
+	FMOVQ 96(R8), F6
+	FMOVQ 112(R8), F7
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F8
+	FMOVQ 16(R8), F9
+	FMOVQ 32(R8), F10
+	FMOVQ 48(R8), F11
+	FMOVQ 64(R8), F12
+	FMOVQ 80(R8), F13
+	FMOVQ 96(R8), F14
+	FMOVQ 112(R8), F15
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop228:
+	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
+	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
+	FMOVQ 0(R7), F18
+	FMOVQ 16(R7), F19
+	WORD $0x4e30ce40 // fmla v0.4s, v18.4s, v16.4s
+	WORD $0x4e31ce48 // fmla v8.4s, v18.4s, v17.4s
+	WORD $0x4e30ce61 // fmla v1.4s, v19.4s, v16.4s
+	WORD $0x4e31ce69 // fmla v9.4s, v19.4s, v17.4s
+	FMOVQ 32(R7), F18
+	FMOVQ 48(R7), F19
+	WORD $0x4e30ce42 // fmla v2.4s, v18.4s, v16.4s
+	WORD $0x4e31ce4a // fmla v10.4s, v18.4s, v17.4s
+	WORD $0x4e30ce63 // fmla v3.4s, v19.4s, v16.4s
+	WORD $0x4e31ce6b // fmla v11.4s, v19.4s, v17.4s
+	FMOVQ 64(R7), F18
+	FMOVQ 80(R7), F19
+	WORD $0x4e30ce44 // fmla v4.4s, v18.4s, v16.4s
+	WORD $0x4e31ce4c // fmla v12.4s, v18.4s, v17.4s
+	WORD $0x4e30ce65 // fmla v5.4s, v19.4s, v16.4s
+	WORD $0x4e31ce6d // fmla v13.4s, v19.4s, v17.4s
+	FMOVQ 96(R7), F18
+	FMOVQ 112(R7), F19
+	WORD $0x4e30ce46 // fmla v6.4s, v18.4s, v16.4s
+	WORD $0x4e31ce4e // fmla v14.4s, v18.4s, v17.4s
+	WORD $0x4e30ce67 // fmla v7.4s, v19.4s, v16.4s
+	WORD $0x4e31ce6f // fmla v15.4s, v19.4s, v17.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop228
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	FMOVQ F4, 64(R8)
+	FMOVQ F5, 80(R8)
+	FMOVQ F6, 96(R8)
+	FMOVQ F7, 112(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ F8, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F10, 32(R8)
+	FMOVQ F11, 48(R8)
+	FMOVQ F12, 64(R8)
+	FMOVQ F13, 80(R8)
+	FMOVQ F14, 96(R8)
+	FMOVQ F15, 112(R8)
+	ADD $128, R6
+	ADD $128, R2
+	SUB $32, R5
+	CMP $32, R5
+	BGE wide
+	CBZ R5, done
+rest:
+narrow:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F8
+	FMOVQ 16(R8), F9
+	FMOVQ 32(R8), F10
+	FMOVQ 48(R8), F11
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F12
+	FMOVQ 16(R8), F13
+	FMOVQ 32(R8), F14
+	FMOVQ 48(R8), F15
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD R2, R7
+	MOVD R3, R9
+loop229:
+	WORD $0x4ddfc940 // ld1r {v0.4s}, [x10], #4
+	WORD $0x4ddfc961 // ld1r {v1.4s}, [x11], #4
+	FMOVQ 0(R7), F2
+	FMOVQ 16(R7), F3
+	WORD $0x4e20cc48 // fmla v8.4s, v2.4s, v0.4s
+	WORD $0x4e21cc4c // fmla v12.4s, v2.4s, v1.4s
+	WORD $0x4e20cc69 // fmla v9.4s, v3.4s, v0.4s
+	WORD $0x4e21cc6d // fmla v13.4s, v3.4s, v1.4s
+	FMOVQ 32(R7), F2
+	FMOVQ 48(R7), F3
+	WORD $0x4e20cc4a // fmla v10.4s, v2.4s, v0.4s
+	WORD $0x4e21cc4e // fmla v14.4s, v2.4s, v1.4s
+	WORD $0x4e20cc6b // fmla v11.4s, v3.4s, v0.4s
+	WORD $0x4e21cc6f // fmla v15.4s, v3.4s, v1.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop229
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F8, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F10, 32(R8)
+	FMOVQ F11, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ F12, 0(R8)
+	FMOVQ F13, 16(R8)
+	FMOVQ F14, 32(R8)
+	FMOVQ F15, 48(R8)
+	ADD $64, R6
+	ADD $64, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func scoresFullNEONx4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+TEXT ·scoresFullNEONx4(SB), NOSPLIT, $0-52
+	MOVD s+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD k+16(FP), R2
+	MOVD dim+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS scale+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	MOVD $0, R6
+narrow:
+	WORD $0x4f00e401 // movi v1.16b, #0x0
+	WORD $0x4f00e402 // movi v2.16b, #0x0
+	WORD $0x4f00e403 // movi v3.16b, #0x0
+	WORD $0x4f00e404 // movi v4.16b, #0x0
+	WORD $0x4f00e405 // movi v5.16b, #0x0
+	WORD $0x4f00e406 // movi v6.16b, #0x0
+	WORD $0x4f00e407 // movi v7.16b, #0x0
+	WORD $0x4f00e408 // movi v8.16b, #0x0
+	WORD $0x4f00e409 // movi v9.16b, #0x0
+	WORD $0x4f00e40a // movi v10.16b, #0x0
+	WORD $0x4f00e40b // movi v11.16b, #0x0
+	WORD $0x4f00e40c // movi v12.16b, #0x0
+	WORD $0x4f00e40d // movi v13.16b, #0x0
+	WORD $0x4f00e40e // movi v14.16b, #0x0
+	WORD $0x4f00e40f // movi v15.16b, #0x0
+	WORD $0x4f00e410 // movi v16.16b, #0x0
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD 16(R1), R12
+	MOVD 24(R1), R13
+	MOVD R2, R7
+	MOVD R3, R9
+loop230:
+	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
+	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
+	WORD $0x4ddfc993 // ld1r {v19.4s}, [x12], #4
+	WORD $0x4ddfc9b4 // ld1r {v20.4s}, [x13], #4
+	FMOVQ 0(R7), F21
+	FMOVQ 16(R7), F22
+	WORD $0x4e31cea1 // fmla v1.4s, v21.4s, v17.4s
+	WORD $0x4e32cea5 // fmla v5.4s, v21.4s, v18.4s
+	WORD $0x4e33cea9 // fmla v9.4s, v21.4s, v19.4s
+	WORD $0x4e34cead // fmla v13.4s, v21.4s, v20.4s
+	WORD $0x4e31cec2 // fmla v2.4s, v22.4s, v17.4s
+	WORD $0x4e32cec6 // fmla v6.4s, v22.4s, v18.4s
+	WORD $0x4e33ceca // fmla v10.4s, v22.4s, v19.4s
+	WORD $0x4e34cece // fmla v14.4s, v22.4s, v20.4s
+	FMOVQ 32(R7), F21
+	FMOVQ 48(R7), F22
+	WORD $0x4e31cea3 // fmla v3.4s, v21.4s, v17.4s
+	WORD $0x4e32cea7 // fmla v7.4s, v21.4s, v18.4s
+	WORD $0x4e33ceab // fmla v11.4s, v21.4s, v19.4s
+	WORD $0x4e34ceaf // fmla v15.4s, v21.4s, v20.4s
+	WORD $0x4e31cec4 // fmla v4.4s, v22.4s, v17.4s
+	WORD $0x4e32cec8 // fmla v8.4s, v22.4s, v18.4s
+	WORD $0x4e33cecc // fmla v12.4s, v22.4s, v19.4s
+	WORD $0x4e34ced0 // fmla v16.4s, v22.4s, v20.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop230
+	MOVD 0(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
+	FMOVQ F1, 0(R8)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ F2, 16(R8)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ F3, 32(R8)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
+	FMOVQ F5, 0(R8)
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ F6, 16(R8)
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	FMOVQ F7, 32(R8)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ F8, 48(R8)
+	MOVD 16(R0), R8
+	ADD R6, R8
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FMOVQ F9, 0(R8)
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ F10, 16(R8)
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ F11, 32(R8)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ F12, 48(R8)
+	MOVD 24(R0), R8
+	ADD R6, R8
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FMOVQ F13, 0(R8)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ F14, 16(R8)
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FMOVQ F15, 32(R8)
+	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
+	FMOVQ F16, 48(R8)
+	ADD $64, R6
+	ADD $64, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET
+
+// func valuesFullNEONx4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+TEXT ·valuesFullNEONx4(SB), NOSPLIT, $0-48
+	MOVD out+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD v+16(FP), R2
+	MOVD tokens+24(FP), R3
+	MOVD stride+32(FP), R4
+	MOVD n+40(FP), R5
+	MOVD $0, R6
+narrow:
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F0
+	FMOVQ 16(R8), F1
+	FMOVQ 32(R8), F2
+	FMOVQ 48(R8), F3
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F4
+	FMOVQ 16(R8), F5
+	FMOVQ 32(R8), F6
+	FMOVQ 48(R8), F7
+	MOVD 16(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F8
+	FMOVQ 16(R8), F9
+	FMOVQ 32(R8), F10
+	FMOVQ 48(R8), F11
+	MOVD 24(R0), R8
+	ADD R6, R8
+	FMOVQ 0(R8), F12
+	FMOVQ 16(R8), F13
+	FMOVQ 32(R8), F14
+	FMOVQ 48(R8), F15
+	MOVD 0(R1), R10
+	MOVD 8(R1), R11
+	MOVD 16(R1), R12
+	MOVD 24(R1), R13
+	MOVD R2, R7
+	MOVD R3, R9
+loop231:
+	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
+	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
+	WORD $0x4ddfc992 // ld1r {v18.4s}, [x12], #4
+	WORD $0x4ddfc9b3 // ld1r {v19.4s}, [x13], #4
+	FMOVQ 0(R7), F20
+	FMOVQ 16(R7), F21
+	WORD $0x4e30ce80 // fmla v0.4s, v20.4s, v16.4s
+	WORD $0x4e31ce84 // fmla v4.4s, v20.4s, v17.4s
+	WORD $0x4e32ce88 // fmla v8.4s, v20.4s, v18.4s
+	WORD $0x4e33ce8c // fmla v12.4s, v20.4s, v19.4s
+	WORD $0x4e30cea1 // fmla v1.4s, v21.4s, v16.4s
+	WORD $0x4e31cea5 // fmla v5.4s, v21.4s, v17.4s
+	WORD $0x4e32cea9 // fmla v9.4s, v21.4s, v18.4s
+	WORD $0x4e33cead // fmla v13.4s, v21.4s, v19.4s
+	FMOVQ 32(R7), F20
+	FMOVQ 48(R7), F21
+	WORD $0x4e30ce82 // fmla v2.4s, v20.4s, v16.4s
+	WORD $0x4e31ce86 // fmla v6.4s, v20.4s, v17.4s
+	WORD $0x4e32ce8a // fmla v10.4s, v20.4s, v18.4s
+	WORD $0x4e33ce8e // fmla v14.4s, v20.4s, v19.4s
+	WORD $0x4e30cea3 // fmla v3.4s, v21.4s, v16.4s
+	WORD $0x4e31cea7 // fmla v7.4s, v21.4s, v17.4s
+	WORD $0x4e32ceab // fmla v11.4s, v21.4s, v18.4s
+	WORD $0x4e33ceaf // fmla v15.4s, v21.4s, v19.4s
+	ADD R4, R7
+	SUBS $1, R9
+	BGT loop231
+	MOVD 0(R0), R8
+	ADD R6, R8
+	FMOVQ F0, 0(R8)
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 32(R8)
+	FMOVQ F3, 48(R8)
+	MOVD 8(R0), R8
+	ADD R6, R8
+	FMOVQ F4, 0(R8)
+	FMOVQ F5, 16(R8)
+	FMOVQ F6, 32(R8)
+	FMOVQ F7, 48(R8)
+	MOVD 16(R0), R8
+	ADD R6, R8
+	FMOVQ F8, 0(R8)
+	FMOVQ F9, 16(R8)
+	FMOVQ F10, 32(R8)
+	FMOVQ F11, 48(R8)
+	MOVD 24(R0), R8
+	ADD R6, R8
+	FMOVQ F12, 0(R8)
+	FMOVQ F13, 16(R8)
+	FMOVQ F14, 32(R8)
+	FMOVQ F15, 48(R8)
+	ADD $64, R6
+	ADD $64, R2
+	SUB $16, R5
+	CBNZ R5, narrow
+done:
+	RET

@@ -18,8 +18,8 @@ func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	if rows <= 0 || k <= 0 || k%t.Block() != 0 || len(file) != rows*t.RowBytes(k) {
 		return nil, fmt.Errorf("kernel: a %v tensor (%d, %d) of %d bytes", t, rows, k, len(file))
 	}
-	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins()}
-	m.data = memory(m.Panels() * m.blocks() * m.blockSize())
+	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins(), blocks: k / t.Block()}
+	m.data = memory(m.Panels() * m.blocks * m.blockSize())
 	m.pack(file)
 	return m, nil
 }
@@ -55,7 +55,7 @@ func (m *Matrix) packPanel(file []byte, p int) {
 		return
 	}
 	pack := packerOf(m.Type)
-	for b := range m.blocks() {
+	for b := range m.blocks {
 		block := panel[b*size:][:size]
 		for r := range n {
 			pack(block, r, rows[r*rowBytes+b*each:][:each])

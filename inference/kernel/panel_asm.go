@@ -28,16 +28,19 @@ func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) {
 // heads sets p to where each column's activations begin, after a look at their
 // length. It returns no array: copying one that was just written waits until all
 // stores before it, those of the last product too, have reached the cache.
-func (m *Matrix) heads(p *[4]*byte, x []Act) {
+func (m *Matrix) heads(p *[4]*byte, x []Act) { m.headsFrom(p, x, 0, m.blocks) }
+
+// headsFrom is heads for n blocks from a given one on.
+func (m *Matrix) headsFrom(p *[4]*byte, x []Act, from, n int) {
 	for i := range x {
-		a, n := &x[i], m.blocks()
+		a := &x[i]
 		switch m.kind {
 		case By32:
-			p[i] = (*byte)(unsafe.Pointer(&a.A[:n][0]))
+			p[i] = (*byte)(unsafe.Pointer(&a.A[from:][:n][0]))
 		case By256:
-			p[i] = (*byte)(unsafe.Pointer(&a.B[:n][0]))
+			p[i] = (*byte)(unsafe.Pointer(&a.B[from:][:n][0]))
 		default:
-			p[i] = (*byte)(unsafe.Pointer(&a.F[:n][0]))
+			p[i] = (*byte)(unsafe.Pointer(&a.F[from:][:n][0]))
 		}
 	}
 }

@@ -43,6 +43,7 @@ var _ device.Device = (*Device)(nil)
 func Open(threads int, name string) *Device {
 	threads = max(threads, 1)
 	d := &Device{name: name, pool: newPool(threads), scores: make([][]float32, threads)}
+	d.acts.scratch = make([]kernel.Scratch, threads)
 	d.project.d, d.experts.d, d.store.d, d.attend.d = d, d, d, d
 	return d
 }

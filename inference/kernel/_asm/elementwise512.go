@@ -43,8 +43,6 @@ func elementwise512() {
 	activations512()
 	squares512()
 	scale512()
-	scores512()
-	values512()
 	quantize32x512()
 	quantize256x512()
 	maxAbs512()
@@ -175,103 +173,6 @@ func scale512() {
 	VMULPS(Mem{Base: p[2]}, v, v)
 	VMOVUPS(v, Mem{Base: p[0]})
 	walk(p[3], 16, 64, p[0], p[1], p[2])
-	RET()
-}
-
-// scores512: a register holds one dimension of 16 tokens; no sum crosses lanes.
-func scores512() {
-	p := function("scoresAVX512", "func(s, q, k *float32, dim, stride int, scale float32, n int)",
-		"sets s for n tokens, a positive multiple of 16; stride is in bytes.", "s", "q", "k", "dim", "stride", "n")
-	s, q, k, dim, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
-	scale := ZMM()
-	VBROADCASTSS(NewParamAddr("scale", 40), scale)
-	i, qi, ki := GP64(), GP64(), GP64()
-	body := func(label string, registers int) {
-		acc := make([]VecVirtual, registers)
-		for j := range acc {
-			acc[j] = ZMM()
-			VPXORD(acc[j], acc[j], acc[j])
-		}
-		MOVQ(dim, i)
-		MOVQ(q, qi)
-		MOVQ(k, ki)
-		Label(label)
-		x := ZMM()
-		VBROADCASTSS(Mem{Base: qi}, x)
-		for j := range acc {
-			VFMADD231PS(Mem{Base: ki, Disp: 64 * j}, x, acc[j])
-		}
-		ADDQ(Imm(4), qi)
-		ADDQ(stride, ki)
-		DECQ(i)
-		JNE(LabelRef(label))
-		for j := range acc {
-			VMULPS(scale, acc[j], acc[j])
-			VMOVUPS(acc[j], Mem{Base: s, Disp: 64 * j})
-		}
-		ADDQ(U32(uint32(64*registers)), s)
-		ADDQ(U32(uint32(64*registers)), k)
-		SUBQ(Imm(uint64(16*registers)), n)
-	}
-	CMPQ(n, Imm(32))
-	JL(LabelRef("one"))
-	Label("two")
-	body("dims2", 2)
-	CMPQ(n, Imm(32))
-	JGE(LabelRef("two"))
-	TESTQ(n, n)
-	JE(LabelRef("done"))
-	Label("one")
-	body("dims1", 1)
-	Label("done")
-	VZEROUPPER()
-	RET()
-}
-
-// values512: out += p·V, 64 dimensions at a time, then 16.
-func values512() {
-	p := function("valuesAVX512", "func(out, p, v *float32, tokens, stride, n int)",
-		"adds to n dimensions, a positive multiple of 16; stride is in bytes.", "out", "p", "v", "tokens", "stride", "n")
-	out, w, v, tokens, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
-	i, wi, vi := GP64(), GP64(), GP64()
-	body := func(label string, registers int) {
-		acc := make([]VecVirtual, registers)
-		for j := range acc {
-			acc[j] = ZMM()
-			VMOVUPS(Mem{Base: out, Disp: 64 * j}, acc[j])
-		}
-		MOVQ(tokens, i)
-		MOVQ(w, wi)
-		MOVQ(v, vi)
-		Label(label)
-		x := ZMM()
-		VBROADCASTSS(Mem{Base: wi}, x)
-		for j := range acc {
-			VFMADD231PS(Mem{Base: vi, Disp: 64 * j}, x, acc[j])
-		}
-		ADDQ(Imm(4), wi)
-		ADDQ(stride, vi)
-		DECQ(i)
-		JNE(LabelRef(label))
-		for j := range acc {
-			VMOVUPS(acc[j], Mem{Base: out, Disp: 64 * j})
-		}
-		ADDQ(U32(uint32(64*registers)), out)
-		ADDQ(U32(uint32(64*registers)), v)
-		SUBQ(Imm(uint64(16*registers)), n)
-	}
-	Label("four")
-	CMPQ(n, Imm(64))
-	JL(LabelRef("one"))
-	body("tokens4", 4)
-	JMP(LabelRef("four"))
-	Label("one")
-	CMPQ(n, Imm(16))
-	JL(LabelRef("done"))
-	body("tokens1", 1)
-	JMP(LabelRef("one"))
-	Label("done")
-	VZEROUPPER()
 	RET()
 }
 

@@ -37,7 +37,9 @@ func main() {
 		tileQ3K(cols)
 		tileIQ4XS(cols)
 	}
+	wide512()
 	avx2All()
+	attention()
 	elementwise512()
 	elementwise256()
 	Generate()

@@ -25,16 +25,20 @@ func (a *asm) element() {
 	a.largest()
 	a.addTo()
 	a.ropePairs()
+	a.toHalf()
 }
 
-// begin starts a function of dispatch's list.
+// beginElement starts a function of dispatch's list.
 func (a *asm) beginElement(name string) {
-	f := dispatch.Elementwise(name)
+	a.beginFunc(name+"NEON", dispatch.Elementwise(name))
+}
+
+func (a *asm) beginFunc(name string, f dispatch.Func) {
 	var params []param
 	for _, p := range f.Params {
 		params = append(params, param{p.Name, p.Type})
 	}
-	a.function(name+"NEON", 0, params, f.Result)
+	a.function(name, 0, params, f.Result)
 	a.declare(f.Doc)
 }
 

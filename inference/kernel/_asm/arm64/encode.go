@@ -54,6 +54,8 @@ var threes = map[string]shape{
 	"uzp1.h":  {0x4e401800, "8h", "8h", "8h"},
 	"fcvtl":   {0x0e217800, "4s", "4h", ""},
 	"fcvtl2":  {0x4e217800, "4s", "8h", ""},
+	"fcvtn":   {0x0e216800, "4h", "4s", ""},
+	"fcvtn2":  {0x4e216800, "8h", "4s", ""},
 	"fcvtns":  {0x4e21a800, "4s", "4s", ""}, // the nearest integer, ties to even
 	"fneg":    {0x6ea0f800, "4s", "4s", ""},
 	"rev64":   {0x4ea00800, "4s", "4s", ""},

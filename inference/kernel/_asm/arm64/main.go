@@ -44,6 +44,7 @@ func main() {
 		}
 	}
 	a.element()
+	a.attention()
 	write("../kernels_arm64.s", a.text.String())
 	write("../kernels_arm64.go", a.stubs.String())
 	write("../dispatch_arm64.go", dispatch.ARM64())

@@ -34,6 +34,7 @@ var elementwise = []Func{
 	{"geluMul", sixteen, []Param{out, in, {"y", "*float32"}, n}, ""},
 	{"squares", "adds n squares, n a positive multiple of 16.", []Param{in, sums, n}, ""},
 	{"scaleMul", "sets dst = x · scale · w; n is a positive multiple of 16.", []Param{out, in, {"w", "*float32"}, {"scale", "float32"}, n}, ""},
+	{"toHalf", "rounds n values, a positive multiple of 16, to the nearest float16, ties to even.", []Param{{"dst", "*uint16"}, in, n}, ""},
 	{"quantize32", "quantises n blocks of 32, at least one.", []Param{{"dst", "*byte"}, in, n}, ""},
 	{"quantize256", "quantises one block whose value of the largest size is top.", []Param{{"dst", "*byte"}, in, {"top", "float32"}}, ""},
 	{"maxAbs", sixteen, []Param{in, n}, "uint32"},
@@ -41,6 +42,20 @@ var elementwise = []Func{
 	{"add", sixteen, []Param{out, in, n}, ""},
 	{"ropePairs", "turns n values, a positive multiple of 8.", []Param{in, {"turn", "*float32"}, n}, ""},
 }
+
+// Attention are the functions of attention, which every path has for one, two and four
+// queries and for lines of float16 (Half) and float32 (Full).
+var Attention = map[string]Func{
+	"scores": {"scores", "takes n tokens, a positive multiple of 16; stride is in bytes.", []Param{
+		{"s", "*[4]*float32"}, {"q", "*[4]*float32"}, {"k", "*byte"}, {"dim", "int"}, {"stride", "int"}, n, {"scale", "float32"},
+	}, ""},
+	"values": {"values", "adds to n dimensions, a positive multiple of 16; stride is in bytes.", []Param{
+		{"out", "*[4]*float32"}, {"p", "*[4]*float32"}, {"v", "*byte"}, {"tokens", "int"}, {"stride", "int"}, n,
+	}, ""},
+}
+
+// Lines are the widths of keys and values.
+var Lines = []string{"Half", "Full"}
 
 // Elementwise returns the function of a name.
 func Elementwise(name string) Func {
@@ -96,6 +111,7 @@ func AMD64() string {
 		}
 		choose(&b, f, first, "AVX512", "AVX2")
 	}
+	attention(&b, "AVX512", "AVX2")
 	return b.String()
 }
 
@@ -111,6 +127,7 @@ func ARM64() string {
 	for _, f := range elementwise {
 		choose(&b, f, "", "", "NEON")
 	}
+	attention(&b, "", "NEON")
 	return b.String()
 }
 
@@ -120,7 +137,7 @@ func panel(b *strings.Builder, suffix, floatSuffix, params string, cols int) {
 	if strings.HasPrefix(params, "w, s") {
 		args = "w, s, x"
 	}
-	fmt.Fprintf(b, "\nfunc (m *Matrix) add%sx%d(out *float32, %s) {\n\tswitch n := m.blocks(); m.Type {\n", suffix, cols, params)
+	fmt.Fprintf(b, "\nfunc (m *Matrix) add%sx%d(out *float32, %s) {\n\tswitch n := m.blocks; m.Type {\n", suffix, cols, params)
 	for _, t := range types {
 		s := suffix
 		if floats[t[1]] {
@@ -133,17 +150,12 @@ func panel(b *strings.Builder, suffix, floatSuffix, params string, cols int) {
 
 // choose writes the function that takes the first path if it is on, else the second.
 func choose(b *strings.Builder, f Func, on, first, second string) {
-	var params, args []string
-	for _, p := range f.Params {
-		params = append(params, p.Name+" "+p.Type)
-		args = append(args, p.Name)
-	}
+	params, list := f.lists()
 	result, ret := "", ""
 	if f.Result != "" {
 		result, ret = " "+f.Result, "return "
 	}
-	list := strings.Join(args, ", ")
-	fmt.Fprintf(b, "\nfunc %sVector(%s)%s {\n", f.Name, strings.Join(params, ", "), result)
+	fmt.Fprintf(b, "\nfunc %sVector(%s)%s {\n", f.Name, params, result)
 	switch {
 	case on == "":
 	case ret == "":
@@ -152,4 +164,39 @@ func choose(b *strings.Builder, f Func, on, first, second string) {
 		fmt.Fprintf(b, "\tif %s {\n\t\treturn %s%s(%s)\n\t}\n", on, f.Name, first, list)
 	}
 	fmt.Fprintf(b, "\t%s%s%s(%s)\n}\n", ret, f.Name, second, list)
+}
+
+// attention writes the functions that choose by the number of queries, and among two
+// paths if first is one.
+func attention(b *strings.Builder, first, second string) {
+	for _, name := range []string{"scores", "values"} {
+		f := Attention[name]
+		params, args := f.lists()
+		for _, line := range Lines {
+			fmt.Fprintf(b, "\nfunc %s%sVector(%s, queries int) {\n\tswitch {\n", name, line, params)
+			if first != "" {
+				for _, when := range []string{"1", "2", "4"} {
+					on := "avx512.on && queries == " + when
+					if when == "4" {
+						on = "avx512.on"
+					}
+					fmt.Fprintf(b, "\tcase %s:\n\t\t%s%s%sx%s(%s)\n", on, name, line, first, when, args)
+				}
+			}
+			for _, when := range []string{"1", "2"} {
+				fmt.Fprintf(b, "\tcase queries == %s:\n\t\t%s%s%sx%s(%s)\n", when, name, line, second, when, args)
+			}
+			fmt.Fprintf(b, "\tdefault:\n\t\t%s%s%sx4(%s)\n\t}\n}\n", name, line, second, args)
+		}
+	}
+}
+
+// lists are the parameters as a declaration and as a call have them.
+func (f Func) lists() (params, args string) {
+	var p, a []string
+	for _, x := range f.Params {
+		p = append(p, x.Name+" "+x.Type)
+		a = append(a, x.Name)
+	}
+	return strings.Join(p, ", "), strings.Join(a, ", ")
 }
