@@ -10,7 +10,7 @@ import (
 // A Param is a parameter of a function.
 type Param struct{ Name, Type string }
 
-// A Func is an elementwise function that every path has under its own suffix.
+// A Func is a function that every path has under its own suffix.
 type Func struct {
 	Name, Doc string
 	Params    []Param
