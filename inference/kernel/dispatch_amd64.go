@@ -286,6 +286,14 @@ func addVector(dst *float32, x *float32, n int) {
 	addAVX2(dst, x, n)
 }
 
+func transpose4Vector(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32) {
+	transpose4AVX2(dst, src, rowBytes, step, block, n, flip)
+}
+
+func transpose8Vector(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32) {
+	transpose8AVX2(dst, src, rowBytes, step, block, n, flip)
+}
+
 func ropePairsVector(x *float32, turn *float32, n int) {
 	ropePairsAVX2(x, turn, n)
 }

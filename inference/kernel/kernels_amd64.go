@@ -579,6 +579,16 @@ func valuesFullAVX2x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, str
 //go:noescape
 func toHalfAVX2(dst *uint16, x *float32, n int)
 
+// transpose8AVX2 puts 8 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose8AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
+// transpose4AVX2 puts 4 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose4AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
 // expSumAVX512 takes n, a positive multiple of 16.
 //
 //go:noescape

@@ -568,3 +568,13 @@ func scoresFullNEONx4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride i
 //
 //go:noescape
 func valuesFullNEONx4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// transpose4NEON puts 4 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose4NEON(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
+// transpose8NEON puts 8 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose8NEON(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)

@@ -45369,3 +45369,119 @@ loop231:
 	CBNZ R5, narrow
 done:
 	RET
+
+// func transpose4NEON(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+TEXT ·transpose4NEON(SB), NOSPLIT, $0-52
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD rowBytes+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD block+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS flip+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+loop232:
+	MOVD R0, R7
+	MOVD R1, R6
+	MOVD $8, R8
+loop233:
+	FMOVQ 0(R6), F1
+	ADD R2, R6
+	FMOVQ 0(R6), F2
+	ADD R2, R6
+	FMOVQ 0(R6), F3
+	ADD R2, R6
+	FMOVQ 0(R6), F4
+	ADD R2, R6
+	WORD $0x4e823825 // zip1 v5.4s, v1.4s, v2.4s
+	WORD $0x4e843867 // zip1 v7.4s, v3.4s, v4.4s
+	WORD $0x4e827826 // zip2 v6.4s, v1.4s, v2.4s
+	WORD $0x4e847868 // zip2 v8.4s, v3.4s, v4.4s
+	WORD $0x4ec738a1 // zip1 v1.2d, v5.2d, v7.2d
+	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	FMOVQ F1, 0(R7)
+	WORD $0x4ec778a2 // zip2 v2.2d, v5.2d, v7.2d
+	WORD $0x6e201c42 // eor v2.16b, v2.16b, v0.16b
+	FMOVQ F2, 128(R7)
+	WORD $0x4ec838c3 // zip1 v3.2d, v6.2d, v8.2d
+	WORD $0x6e201c63 // eor v3.16b, v3.16b, v0.16b
+	FMOVQ F3, 256(R7)
+	WORD $0x4ec878c4 // zip2 v4.2d, v6.2d, v8.2d
+	WORD $0x6e201c84 // eor v4.16b, v4.16b, v0.16b
+	FMOVQ F4, 384(R7)
+	ADD $16, R7
+	SUBS $1, R8
+	BGT loop233
+	ADD R3, R1
+	ADD R4, R0
+	SUBS $1, R5
+	BGT loop232
+	RET
+
+// func transpose8NEON(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+TEXT ·transpose8NEON(SB), NOSPLIT, $0-52
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD rowBytes+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD block+32(FP), R4
+	MOVD n+40(FP), R5
+	FMOVS flip+48(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+loop234:
+	MOVD R0, R7
+	MOVD R1, R6
+	MOVD $8, R8
+loop235:
+	FMOVQ 0(R6), F1
+	FMOVQ 16(R6), F2
+	ADD R2, R6
+	FMOVQ 0(R6), F3
+	FMOVQ 16(R6), F4
+	ADD R2, R6
+	FMOVQ 0(R6), F5
+	FMOVQ 16(R6), F6
+	ADD R2, R6
+	FMOVQ 0(R6), F7
+	FMOVQ 16(R6), F8
+	ADD R2, R6
+	WORD $0x4e833829 // zip1 v9.4s, v1.4s, v3.4s
+	WORD $0x4e8738ab // zip1 v11.4s, v5.4s, v7.4s
+	WORD $0x4e83782a // zip2 v10.4s, v1.4s, v3.4s
+	WORD $0x4e8778ac // zip2 v12.4s, v5.4s, v7.4s
+	WORD $0x4ecb3921 // zip1 v1.2d, v9.2d, v11.2d
+	WORD $0x6e201c21 // eor v1.16b, v1.16b, v0.16b
+	FMOVQ F1, 0(R7)
+	WORD $0x4ecb7923 // zip2 v3.2d, v9.2d, v11.2d
+	WORD $0x6e201c63 // eor v3.16b, v3.16b, v0.16b
+	FMOVQ F3, 128(R7)
+	WORD $0x4ecc3945 // zip1 v5.2d, v10.2d, v12.2d
+	WORD $0x6e201ca5 // eor v5.16b, v5.16b, v0.16b
+	FMOVQ F5, 256(R7)
+	WORD $0x4ecc7947 // zip2 v7.2d, v10.2d, v12.2d
+	WORD $0x6e201ce7 // eor v7.16b, v7.16b, v0.16b
+	FMOVQ F7, 384(R7)
+	WORD $0x4e843849 // zip1 v9.4s, v2.4s, v4.4s
+	WORD $0x4e8838cb // zip1 v11.4s, v6.4s, v8.4s
+	WORD $0x4e84784a // zip2 v10.4s, v2.4s, v4.4s
+	WORD $0x4e8878cc // zip2 v12.4s, v6.4s, v8.4s
+	WORD $0x4ecb3922 // zip1 v2.2d, v9.2d, v11.2d
+	WORD $0x6e201c42 // eor v2.16b, v2.16b, v0.16b
+	FMOVQ F2, 512(R7)
+	WORD $0x4ecb7924 // zip2 v4.2d, v9.2d, v11.2d
+	WORD $0x6e201c84 // eor v4.16b, v4.16b, v0.16b
+	FMOVQ F4, 640(R7)
+	WORD $0x4ecc3946 // zip1 v6.2d, v10.2d, v12.2d
+	WORD $0x6e201cc6 // eor v6.16b, v6.16b, v0.16b
+	FMOVQ F6, 768(R7)
+	WORD $0x4ecc7948 // zip2 v8.2d, v10.2d, v12.2d
+	WORD $0x6e201d08 // eor v8.16b, v8.16b, v0.16b
+	FMOVQ F8, 896(R7)
+	ADD $16, R7
+	SUBS $1, R8
+	BGT loop235
+	ADD R3, R1
+	ADD R4, R0
+	SUBS $1, R5
+	BGT loop234
+	RET

@@ -40,6 +40,7 @@ func main() {
 	wide512()
 	avx2All()
 	attention()
+	pack256()
 	elementwise512()
 	elementwise256()
 	Generate()

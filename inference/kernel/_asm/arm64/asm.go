@@ -40,7 +40,7 @@ func (a *asm) function(name string, frame int, params []param, result string) {
 	at, list := 0, make([]string, len(params))
 	for i, p := range params {
 		size := 8
-		if p.typ == "float32" {
+		if p.typ == "float32" || p.typ == "uint32" {
 			size = 4
 		}
 		at = (at + size - 1) / size * size

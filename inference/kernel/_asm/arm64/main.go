@@ -45,6 +45,8 @@ func main() {
 	}
 	a.element()
 	a.attention()
+	a.transpose(4)
+	a.transpose(8)
 	write("../kernels_arm64.s", a.text.String())
 	write("../kernels_arm64.go", a.stubs.String())
 	write("../dispatch_arm64.go", dispatch.ARM64())

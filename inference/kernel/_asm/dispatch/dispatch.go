@@ -17,13 +17,20 @@ type Func struct {
 	Result    string
 }
 
-const sixteen = "takes n, a positive multiple of 16."
+const (
+	sixteen    = "takes n, a positive multiple of 16."
+	transposed = " dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes."
+)
 
 var (
 	in   = Param{"x", "*float32"}
 	out  = Param{"dst", "*float32"}
 	n    = Param{"n", "int"}
 	sums = Param{"sums", "*[16]float32"}
+
+	transposeParams = []Param{
+		{"dst", "*byte"}, {"src", "*byte"}, {"rowBytes", "int"}, {"step", "int"}, {"block", "int"}, n, {"flip", "uint32"},
+	}
 )
 
 var elementwise = []Func{
@@ -40,6 +47,8 @@ var elementwise = []Func{
 	{"maxAbs", sixteen, []Param{in, n}, "uint32"},
 	{"max", sixteen, []Param{in, {"lanes", "*[16]float32"}, n}, ""},
 	{"add", sixteen, []Param{out, in, n}, ""},
+	{"transpose4", "puts 4" + transposed, transposeParams, ""},
+	{"transpose8", "puts 8" + transposed, transposeParams, ""},
 	{"ropePairs", "turns n values, a positive multiple of 8.", []Param{in, {"turn", "*float32"}, n}, ""},
 }
 
@@ -57,7 +66,7 @@ var Attention = map[string]Func{
 // Lines are the widths of keys and values.
 var Lines = []string{"Half", "Full"}
 
-// Elementwise returns the function of a name.
+// Elementwise returns the function of a name, one that is no tile.
 func Elementwise(name string) Func {
 	for _, f := range elementwise {
 		if f.Name == name {
@@ -68,7 +77,7 @@ func Elementwise(name string) Func {
 }
 
 // memoryBound are the functions for which AVX2 does on every processor with vectors.
-var memoryBound = map[string]bool{"max": true, "add": true, "ropePairs": true}
+var memoryBound = map[string]bool{"max": true, "add": true, "ropePairs": true, "transpose4": true, "transpose8": true}
 
 // types are those with kernels: their names in quant and here.
 var types = [][2]string{
