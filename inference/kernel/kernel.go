@@ -22,17 +22,24 @@
 //
 // # Vector code
 //
-// The assembly is written by the generator in _asm (a module of its own): go generate
-// there or here. There are two paths, AVX-512 with VNNI and AVX2, chosen by what the
-// processor has; RBEE_CPU=avx2 or RBEE_CPU=generic, read once at start, keeps to less,
-// and -tags purego builds without. Tests compare every path with plain Go; they fail
-// for want of one that RBEE_REQUIRE_PATHS names.
+// The assembly is written by the generators in _asm (a module of its own): go generate
+// here. There are two paths for amd64, AVX-512 with VNNI and AVX2, and two for arm64,
+// NEON with SDOT and without, chosen by what the processor has; RBEE_CPU=avx2, neon or
+// generic, read once at start, keeps to less, and -tags purego builds without. Tests
+// compare every path with plain Go; they fail for want of one that RBEE_REQUIRE_PATHS
+// names. The arm64 ones were tested under emulation only, so their speed is not known.
 //
-// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what the
-// instructions multiply; the integer sum starts at minus that many Σx. Support lists
+// What is called where: the public functions call those of panel_asm.go and
+// elementwise_asm.go, which look at lengths; from there dispatch_*.go, generated too,
+// goes to the kernel of the type and the path. Files *_noasm.go stand for all that
+// where there are no kernels.
+//
+// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what x86's
+// instructions multiply; the integer sum starts at minus that many Σx. On arm64 those
+// that fit in seven bits are the same, others get their sign back. Support lists
 // which types have a kernel. A new one needs: a layout in pack.go, its plain product
-// in matmul.go or integer.go, a tile in _asm, a case in panel_amd64.go and
-// panel256_amd64.go, and its class in support.go.
+// in matmul.go or integer.go, a tile in _asm and in _asm/arm64, a line in
+// _asm/dispatch, and its class in support.go.
 package kernel
 
 import (

@@ -12,6 +12,16 @@ import (
 
 // Pack interleaves the rows of a (rows, k) tensor as the file has it.
 func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
+	m, err := New(t, file, rows, k)
+	if err != nil {
+		return nil, err
+	}
+	m.Fill(file)
+	return m, nil
+}
+
+// New is Pack but for the values, which Fill writes.
+func New(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	if !Packable(t) {
 		return nil, fmt.Errorf("kernel: weights of type %v are not supported, only %s", t, quant.Supported())
 	}
@@ -20,12 +30,11 @@ func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	}
 	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins(), blocks: k / t.Block()}
 	m.data = memory(m.Panels() * m.blocks * m.blockSize())
-	m.pack(file)
 	return m, nil
 }
 
-// pack fills the panels, several at a time.
-func (m *Matrix) pack(file []byte) {
+// Fill packs the panels, several at a time. file is that of New.
+func (m *Matrix) Fill(file []byte) {
 	var next atomic.Int64
 	work := func() {
 		for {

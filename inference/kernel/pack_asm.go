@@ -1,4 +1,4 @@
-//go:build !purego
+//go:build (amd64 || arm64) && !purego
 
 package kernel
 
@@ -6,18 +6,18 @@ import "rbee/inference/quant"
 
 // packVector writes the dwords of values of a whole panel, where there is code for it.
 func (m *Matrix) packVector(panel, rows []byte) bool {
-	if !avx512.on && !avx2.on {
+	if !vectors() {
 		return false
 	}
 	each, row, block := m.Type.BlockBytes(), m.Type.RowBytes(m.K), m.blockSize()
 	_, _ = panel[m.blocks*block-1], rows[PanelRows*row-1]
 	switch m.Type {
 	case quant.Q40, quant.IQ4NL:
-		transpose4AVX2(&panel[0], &rows[2], row, each, block, m.blocks, 0)
+		transpose4Vector(&panel[0], &rows[2], row, each, block, m.blocks, 0)
 	case quant.Q50:
-		transpose4AVX2(&panel[0], &rows[6], row, each, block, m.blocks, 0)
+		transpose4Vector(&panel[0], &rows[6], row, each, block, m.blocks, 0)
 	case quant.Q80:
-		transpose8AVX2(&panel[0], &rows[2], row, each, block, m.blocks, 0x80808080)
+		transpose8Vector(&panel[0], &rows[2], row, each, block, m.blocks, 0x80808080)
 	default:
 		return false
 	}
