@@ -294,6 +294,18 @@ func transpose8Vector(dst *byte, src *byte, rowBytes int, step int, block int, n
 	transpose8AVX2(dst, src, rowBytes, step, block, n, flip)
 }
 
+func capVector(x *float32, scale float32, limit float32, n int) {
+	if avx512.on {
+		capAVX512(x, scale, limit, n)
+		return
+	}
+	capAVX2(x, scale, limit, n)
+}
+
+func ropeSplitVector(x *float32, y *float32, turn *float32, n int) {
+	ropeSplitAVX2(x, y, turn, n)
+}
+
 func ropePairsVector(x *float32, turn *float32, n int) {
 	ropePairsAVX2(x, turn, n)
 }

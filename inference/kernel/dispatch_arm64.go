@@ -288,6 +288,14 @@ func transpose8Vector(dst *byte, src *byte, rowBytes int, step int, block int, n
 	transpose8NEON(dst, src, rowBytes, step, block, n, flip)
 }
 
+func capVector(x *float32, scale float32, limit float32, n int) {
+	capNEON(x, scale, limit, n)
+}
+
+func ropeSplitVector(x *float32, y *float32, turn *float32, n int) {
+	ropeSplitNEON(x, y, turn, n)
+}
+
 func ropePairsVector(x *float32, turn *float32, n int) {
 	ropePairsNEON(x, turn, n)
 }

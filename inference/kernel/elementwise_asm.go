@@ -87,6 +87,23 @@ func add(dst, x []float32) int {
 	return n
 }
 
+func capped(x []float32, scale, limit float32) int {
+	n := whole(len(x), 16)
+	if n > 0 {
+		capVector(&x[0], scale, limit, n)
+	}
+	return n
+}
+
+// ropeSplit returns how many pairs it has turned.
+func ropeSplit(x, y, turn []float32) int {
+	n := whole(len(x), 16)
+	if n > 0 {
+		ropeSplitVector(&x[0], &y[:n][0], &turn[:2*n][0], n)
+	}
+	return n
+}
+
 func ropePairs(x, turn []float32) int {
 	n := whole(len(turn), 8)
 	if n > 0 {

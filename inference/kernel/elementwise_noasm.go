@@ -15,6 +15,8 @@ func toHalf(_ []uint16, _ []float32) int                 { return 0 }
 func maxAbs(x []float32) uint32                          { return maxAbsGeneric(x) }
 func largest(_ []float32, _ *[16]float32) int            { return 0 }
 func add(_, _ []float32) int                             { return 0 }
+func capped(_ []float32, _, _ float32) int               { return 0 }
+func ropeSplit(_, _, _ []float32) int                    { return 0 }
 func ropePairs(_, _ []float32) int                       { return 0 }
 
 func scores(_, _ [][]float32, _ Lines, _, _ int, _ float32) int { return 0 }

@@ -614,6 +614,11 @@ func geluAVX512(dst *float32, x *float32, n int)
 //go:noescape
 func geluMulAVX512(dst *float32, x *float32, y *float32, n int)
 
+// capAVX512 sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.
+//
+//go:noescape
+func capAVX512(x *float32, scale float32, limit float32, n int)
+
 // squaresAVX512 adds n squares, n a positive multiple of 16.
 //
 //go:noescape
@@ -663,6 +668,16 @@ func geluAVX2(dst *float32, x *float32, n int)
 //
 //go:noescape
 func geluMulAVX2(dst *float32, x *float32, y *float32, n int)
+
+// capAVX2 sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.
+//
+//go:noescape
+func capAVX2(x *float32, scale float32, limit float32, n int)
+
+// ropeSplitAVX2 turns n pairs, a positive multiple of 16, half of each from x and from y.
+//
+//go:noescape
+func ropeSplitAVX2(x *float32, y *float32, turn *float32, n int)
 
 // squaresAVX2 adds n squares, n a positive multiple of 16.
 //

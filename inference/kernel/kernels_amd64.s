@@ -37084,6 +37084,58 @@ loop:
 	VZEROUPPER
 	RET
 
+// func capAVX512(x *float32, scale float32, limit float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·capAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS scale+8(FP), Z0
+	VBROADCASTSS limit+12(FP), Z1
+
+loop:
+	VMULPS           (AX), Z0, Z2
+	VDIVPS           Z1, Z2, Z2
+	VPANDD.BCST      word7fffffff<>+0(SB), Z2, Z3
+	VADDPS           Z3, Z3, Z3
+	VCMPPS.BCST      $0x0d, wordc2aeac4f<>+0(SB), Z3, K1
+	VMAXPS.BCST      wordc2aeac4f<>+0(SB), Z3, Z3
+	VMINPS.BCST      word42b0c0a5<>+0(SB), Z3, Z3
+	VBROADCASTSS     word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST      word4b400000<>+0(SB), Z4, Z5
+	VFMADD231PS.BCST wordbf317200<>+0(SB), Z5, Z3
+	VFMADD231PS.BCST wordb5bfbe8e<>+0(SB), Z5, Z3
+	VBROADCASTSS     word39506967<>+0(SB), Z5
+	VFMADD213PS.BCST word3ab743ce<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3c088908<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3d2aa9c1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3e2aaaaa<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3f000000<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z3, Z5
+	VPSLLD           $0x17, Z4, Z4
+	VPADDD.Z         Z4, Z5, K1, Z3
+	VBROADCASTSS     word3f800000<>+0(SB), Z4
+	VADDPS           Z4, Z3, Z3
+	VBROADCASTSS     word40000000<>+0(SB), Z5
+	VDIVPS           Z3, Z5, Z5
+	VSUBPS           Z5, Z4, Z5
+	VPANDD.BCST      word80000000<>+0(SB), Z2, Z2
+	VPXORD           Z2, Z5, Z5
+	VMULPS           Z1, Z5, Z5
+	VMOVUPS          Z5, (AX)
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, CX
+	JG               loop
+	VZEROUPPER
+	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word40000000<>+0(SB)/4, $0x40000000
+GLOBL word40000000<>(SB), RODATA|NOPTR, $4
+
 // func squaresAVX512(x *float32, sums *[16]float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·squaresAVX512(SB), NOSPLIT, $0-24
@@ -37184,9 +37236,6 @@ loop:
 	JNE           loop
 	VZEROUPPER
 	RET
-
-DATA word7fffffff<>+0(SB)/4, $0x7fffffff
-GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
 
 DATA word42fe0000<>+0(SB)/4, $0x42fe0000
 GLOBL word42fe0000<>(SB), RODATA|NOPTR, $4
@@ -37864,6 +37913,155 @@ loop:
 	VZEROUPPER
 	RET
 
+// func capAVX2(x *float32, scale float32, limit float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·capAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS scale+8(FP), Y0
+	VBROADCASTSS limit+12(FP), Y1
+
+loop:
+	VMULPS      (AX), Y0, Y2
+	VDIVPS      Y1, Y2, Y2
+	VPAND       ymm7fffffff<>+0(SB), Y2, Y3
+	VADDPS      Y3, Y3, Y3
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y3, Y6
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y3, Y3
+	VMINPS      ymm42b0c0a5<>+0(SB), Y3, Y3
+	VMOVUPS     ymm4b400000<>+0(SB), Y4
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS      ymm4b400000<>+0(SB), Y4, Y5
+	VFMADD231PS ymmbf317200<>+0(SB), Y5, Y3
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y5, Y3
+	VMOVUPS     ymm39506967<>+0(SB), Y5
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f000000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VPSLLD      $0x17, Y4, Y4
+	VPADDD      Y4, Y5, Y3
+	VPAND       Y6, Y3, Y3
+	VMOVUPS     ymm3f800000<>+0(SB), Y4
+	VADDPS      Y4, Y3, Y3
+	VMOVUPS     ymm40000000<>+0(SB), Y5
+	VDIVPS      Y3, Y5, Y5
+	VSUBPS      Y5, Y4, Y5
+	VPAND       ymm80000000<>+0(SB), Y2, Y2
+	VPXOR       Y2, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VMOVUPS     Y5, (AX)
+	VMULPS      32(AX), Y0, Y2
+	VDIVPS      Y1, Y2, Y2
+	VPAND       ymm7fffffff<>+0(SB), Y2, Y3
+	VADDPS      Y3, Y3, Y3
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y3, Y6
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y3, Y3
+	VMINPS      ymm42b0c0a5<>+0(SB), Y3, Y3
+	VMOVUPS     ymm4b400000<>+0(SB), Y4
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS      ymm4b400000<>+0(SB), Y4, Y5
+	VFMADD231PS ymmbf317200<>+0(SB), Y5, Y3
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y5, Y3
+	VMOVUPS     ymm39506967<>+0(SB), Y5
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f000000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VPSLLD      $0x17, Y4, Y4
+	VPADDD      Y4, Y5, Y3
+	VPAND       Y6, Y3, Y3
+	VMOVUPS     ymm3f800000<>+0(SB), Y4
+	VADDPS      Y4, Y3, Y3
+	VMOVUPS     ymm40000000<>+0(SB), Y5
+	VDIVPS      Y3, Y5, Y5
+	VSUBPS      Y5, Y4, Y5
+	VPAND       ymm80000000<>+0(SB), Y2, Y2
+	VPXOR       Y2, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x10, CX
+	JG          loop
+	VZEROUPPER
+	RET
+
+DATA ymm7fffffff<>+0(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+4(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+8(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+12(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+16(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+20(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+24(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL ymm7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA ymm40000000<>+0(SB)/4, $0x40000000
+DATA ymm40000000<>+4(SB)/4, $0x40000000
+DATA ymm40000000<>+8(SB)/4, $0x40000000
+DATA ymm40000000<>+12(SB)/4, $0x40000000
+DATA ymm40000000<>+16(SB)/4, $0x40000000
+DATA ymm40000000<>+20(SB)/4, $0x40000000
+DATA ymm40000000<>+24(SB)/4, $0x40000000
+DATA ymm40000000<>+28(SB)/4, $0x40000000
+GLOBL ymm40000000<>(SB), RODATA|NOPTR, $32
+
+// func ropeSplitAVX2(x *float32, y *float32, turn *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·ropeSplitAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), AX
+	MOVQ y+8(FP), CX
+	MOVQ turn+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VSHUFPS $0xdd, Y1, Y0, Y0
+	VPERMPD $0xd8, Y2, Y2
+	VPERMPD $0xd8, Y0, Y0
+	VMOVUPS (AX), Y1
+	VMOVUPS (CX), Y3
+	VMULPS  Y2, Y1, Y4
+	VMULPS  Y0, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (AX)
+	VMULPS  Y0, Y1, Y4
+	VMULPS  Y2, Y3, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)
+	VMOVUPS 64(DX), Y0
+	VMOVUPS 96(DX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VSHUFPS $0xdd, Y1, Y0, Y0
+	VPERMPD $0xd8, Y2, Y2
+	VPERMPD $0xd8, Y0, Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 32(CX), Y3
+	VMULPS  Y2, Y1, Y4
+	VMULPS  Y0, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(AX)
+	VMULPS  Y0, Y1, Y4
+	VMULPS  Y2, Y3, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x10, BX
+	JG      loop
+	VZEROUPPER
+	RET
+
 // func squaresAVX2(x *float32, sums *[16]float32, n int)
 // Requires: AVX
 TEXT ·squaresAVX2(SB), NOSPLIT, $0-24
@@ -37992,16 +38190,6 @@ loop:
 	JNE          loop
 	VZEROUPPER
 	RET
-
-DATA ymm7fffffff<>+0(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+4(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+8(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+12(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+16(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+20(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+24(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL ymm7fffffff<>(SB), RODATA|NOPTR, $32
 
 DATA ymm000000ff<>+0(SB)/4, $0x000000ff
 DATA ymm000000ff<>+4(SB)/4, $0x000000ff

@@ -499,6 +499,16 @@ func maxNEON(x *float32, lanes *[16]float32, n int)
 //go:noescape
 func addNEON(dst *float32, x *float32, n int)
 
+// capNEON sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.
+//
+//go:noescape
+func capNEON(x *float32, scale float32, limit float32, n int)
+
+// ropeSplitNEON turns n pairs, a positive multiple of 16, half of each from x and from y.
+//
+//go:noescape
+func ropeSplitNEON(x *float32, y *float32, turn *float32, n int)
+
 // ropePairsNEON turns n values, a positive multiple of 8.
 //
 //go:noescape

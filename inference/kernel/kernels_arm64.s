@@ -43841,13 +43841,147 @@ loop209:
 	BGT loop209
 	RET
 
+// func capNEON(x *float32, scale float32, limit float32, n int)
+TEXT ·capNEON(SB), NOSPLIT, $0-24
+	MOVD x+0(FP), R0
+	MOVD n+16(FP), R1
+	FMOVS scale+8(FP), F0
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	FMOVS limit+12(FP), F1
+	WORD $0x4e040421 // dup v1.4s, v1.s[0]
+	VMOVQ $0xc2aeac4fc2aeac4f, $0xc2aeac4fc2aeac4f, V2
+	VMOVQ $0x42b0c0a542b0c0a5, $0x42b0c0a542b0c0a5, V3
+	VMOVQ $0x3fb8aa3b3fb8aa3b, $0x3fb8aa3b3fb8aa3b, V4
+	VMOVQ $0x4b4000004b400000, $0x4b4000004b400000, V5
+	VMOVQ $0xbf317200bf317200, $0xbf317200bf317200, V6
+	VMOVQ $0xb5bfbe8eb5bfbe8e, $0xb5bfbe8eb5bfbe8e, V7
+	VMOVQ $0x3950696739506967, $0x3950696739506967, V8
+	VMOVQ $0x3ab743ce3ab743ce, $0x3ab743ce3ab743ce, V9
+	VMOVQ $0x3c0889083c088908, $0x3c0889083c088908, V10
+	VMOVQ $0x3d2aa9c13d2aa9c1, $0x3d2aa9c13d2aa9c1, V11
+	VMOVQ $0x3e2aaaaa3e2aaaaa, $0x3e2aaaaa3e2aaaaa, V12
+	VMOVQ $0x3f0000003f000000, $0x3f0000003f000000, V13
+	VMOVQ $0x3f8000003f800000, $0x3f8000003f800000, V14
+	VMOVQ $0x4000000040000000, $0x4000000040000000, V15
+	VMOVQ $0x8000000080000000, $0x8000000080000000, V16
+loop210:
+	FMOVQ 0(R0), F17
+	FMOVQ 16(R0), F18
+	WORD $0x6e20de31 // fmul v17.4s, v17.4s, v0.4s
+	WORD $0x6e21fe31 // fdiv v17.4s, v17.4s, v1.4s
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x4e33d673 // fadd v19.4s, v19.4s, v19.4s
+	WORD $0x6e20de52 // fmul v18.4s, v18.4s, v0.4s
+	WORD $0x6e21fe52 // fdiv v18.4s, v18.4s, v1.4s
+	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4e34d694 // fadd v20.4s, v20.4s, v20.4s
+	WORD $0x6e22e675 // fcmge v21.4s, v19.4s, v2.4s
+	WORD $0x6e22e699 // fcmge v25.4s, v20.4s, v2.4s
+	WORD $0x4e22f673 // fmax v19.4s, v19.4s, v2.4s
+	WORD $0x4e22f694 // fmax v20.4s, v20.4s, v2.4s
+	WORD $0x4ea3f673 // fmin v19.4s, v19.4s, v3.4s
+	WORD $0x4ea3f694 // fmin v20.4s, v20.4s, v3.4s
+	WORD $0x4ea51cb6 // mov v22.16b, v5.16b
+	WORD $0x4ea51cba // mov v26.16b, v5.16b
+	WORD $0x4e24ce76 // fmla v22.4s, v19.4s, v4.4s
+	WORD $0x4e24ce9a // fmla v26.4s, v20.4s, v4.4s
+	WORD $0x4ea5d6d8 // fsub v24.4s, v22.4s, v5.4s
+	WORD $0x4ea5d75c // fsub v28.4s, v26.4s, v5.4s
+	WORD $0x4e26cf13 // fmla v19.4s, v24.4s, v6.4s
+	WORD $0x4e26cf94 // fmla v20.4s, v28.4s, v6.4s
+	WORD $0x4e27cf13 // fmla v19.4s, v24.4s, v7.4s
+	WORD $0x4e27cf94 // fmla v20.4s, v28.4s, v7.4s
+	WORD $0x4ea81d17 // mov v23.16b, v8.16b
+	WORD $0x4ea81d1b // mov v27.16b, v8.16b
+	WORD $0x4ea91d38 // mov v24.16b, v9.16b
+	WORD $0x4ea91d3c // mov v28.16b, v9.16b
+	WORD $0x4e33cef8 // fmla v24.4s, v23.4s, v19.4s
+	WORD $0x4e34cf7c // fmla v28.4s, v27.4s, v20.4s
+	WORD $0x4eaa1d57 // mov v23.16b, v10.16b
+	WORD $0x4eaa1d5b // mov v27.16b, v10.16b
+	WORD $0x4e33cf17 // fmla v23.4s, v24.4s, v19.4s
+	WORD $0x4e34cf9b // fmla v27.4s, v28.4s, v20.4s
+	WORD $0x4eab1d78 // mov v24.16b, v11.16b
+	WORD $0x4eab1d7c // mov v28.16b, v11.16b
+	WORD $0x4e33cef8 // fmla v24.4s, v23.4s, v19.4s
+	WORD $0x4e34cf7c // fmla v28.4s, v27.4s, v20.4s
+	WORD $0x4eac1d97 // mov v23.16b, v12.16b
+	WORD $0x4eac1d9b // mov v27.16b, v12.16b
+	WORD $0x4e33cf17 // fmla v23.4s, v24.4s, v19.4s
+	WORD $0x4e34cf9b // fmla v27.4s, v28.4s, v20.4s
+	WORD $0x4ead1db8 // mov v24.16b, v13.16b
+	WORD $0x4ead1dbc // mov v28.16b, v13.16b
+	WORD $0x4e33cef8 // fmla v24.4s, v23.4s, v19.4s
+	WORD $0x4e34cf7c // fmla v28.4s, v27.4s, v20.4s
+	WORD $0x4eae1dd7 // mov v23.16b, v14.16b
+	WORD $0x4eae1ddb // mov v27.16b, v14.16b
+	WORD $0x4e33cf17 // fmla v23.4s, v24.4s, v19.4s
+	WORD $0x4e34cf9b // fmla v27.4s, v28.4s, v20.4s
+	WORD $0x4eae1dd8 // mov v24.16b, v14.16b
+	WORD $0x4eae1ddc // mov v28.16b, v14.16b
+	WORD $0x4e33cef8 // fmla v24.4s, v23.4s, v19.4s
+	WORD $0x4e34cf7c // fmla v28.4s, v27.4s, v20.4s
+	WORD $0x4f3756d6 // shl v22.4s, v22.4s, #23
+	WORD $0x4f37575a // shl v26.4s, v26.4s, #23
+	WORD $0x4eb68718 // add v24.4s, v24.4s, v22.4s
+	WORD $0x4eba879c // add v28.4s, v28.4s, v26.4s
+	WORD $0x4e351f13 // and v19.16b, v24.16b, v21.16b
+	WORD $0x4e391f94 // and v20.16b, v28.16b, v25.16b
+	WORD $0x4e2ed673 // fadd v19.4s, v19.4s, v14.4s
+	WORD $0x6e33fdf3 // fdiv v19.4s, v15.4s, v19.4s
+	WORD $0x4eb3d5d3 // fsub v19.4s, v14.4s, v19.4s
+	WORD $0x4e301e31 // and v17.16b, v17.16b, v16.16b
+	WORD $0x6e311e73 // eor v19.16b, v19.16b, v17.16b
+	WORD $0x6e21de73 // fmul v19.4s, v19.4s, v1.4s
+	FMOVQ F19, 0(R0)
+	WORD $0x4e2ed694 // fadd v20.4s, v20.4s, v14.4s
+	WORD $0x6e34fdf4 // fdiv v20.4s, v15.4s, v20.4s
+	WORD $0x4eb4d5d4 // fsub v20.4s, v14.4s, v20.4s
+	WORD $0x4e301e52 // and v18.16b, v18.16b, v16.16b
+	WORD $0x6e321e94 // eor v20.16b, v20.16b, v18.16b
+	WORD $0x6e21de94 // fmul v20.4s, v20.4s, v1.4s
+	FMOVQ F20, 16(R0)
+	ADD $32, R0
+	SUBS $8, R1
+	BGT loop210
+	RET
+
+// func ropeSplitNEON(x *float32, y *float32, turn *float32, n int)
+TEXT ·ropeSplitNEON(SB), NOSPLIT, $0-32
+	MOVD x+0(FP), R0
+	MOVD y+8(FP), R1
+	MOVD turn+16(FP), R2
+	MOVD n+24(FP), R3
+loop211:
+	FMOVQ 0(R2), F0
+	FMOVQ 16(R2), F1
+	WORD $0x4e811802 // uzp1 v2.4s, v0.4s, v1.4s
+	WORD $0x4e815803 // uzp2 v3.4s, v0.4s, v1.4s
+	FMOVQ 0(R0), F4
+	FMOVQ 0(R1), F5
+	WORD $0x6e22dc80 // fmul v0.4s, v4.4s, v2.4s
+	WORD $0x6e23dca1 // fmul v1.4s, v5.4s, v3.4s
+	WORD $0x4ea1d400 // fsub v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R0)
+	WORD $0x6e23dc80 // fmul v0.4s, v4.4s, v3.4s
+	WORD $0x6e22dca1 // fmul v1.4s, v5.4s, v2.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVQ F0, 0(R1)
+	ADD $16, R2
+	ADD $16, R0
+	ADD $16, R1
+	ADD $16, R2
+	SUBS $4, R3
+	BGT loop211
+	RET
+
 // func ropePairsNEON(x *float32, turn *float32, n int)
 TEXT ·ropePairsNEON(SB), NOSPLIT, $0-24
 	MOVD x+0(FP), R0
 	MOVD turn+8(FP), R1
 	MOVD n+16(FP), R2
 	VMOVQ $0x80000000, $0x80000000, V0
-loop210:
+loop212:
 	FMOVQ 0(R0), F1
 	FMOVQ 0(R1), F3
 	WORD $0x4ea00822 // rev64 v2.4s, v1.4s
@@ -43861,7 +43995,7 @@ loop210:
 	ADD $16, R0
 	ADD $16, R1
 	SUBS $4, R2
-	BGT loop210
+	BGT loop212
 	RET
 
 // func toHalfNEON(dst *uint16, x *float32, n int)
@@ -43869,7 +44003,7 @@ TEXT ·toHalfNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD x+8(FP), R1
 	MOVD n+16(FP), R2
-loop211:
+loop213:
 	FMOVQ 0(R1), F0
 	FMOVQ 16(R1), F1
 	WORD $0x0e216800 // fcvtn v0.4h, v0.4s
@@ -43883,7 +44017,7 @@ loop211:
 	ADD $32, R0
 	ADD $64, R1
 	SUBS $16, R2
-	BGT loop211
+	BGT loop213
 	RET
 
 // func scoresHalfNEONx1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
@@ -43911,7 +44045,7 @@ wide:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop212:
+loop214:
 	WORD $0x4ddfc949 // ld1r {v9.4s}, [x10], #4
 	FMOVQ 0(R7), F10
 	WORD $0x4e21794b // fcvtl2 v11.4s, v10.8h
@@ -43935,7 +44069,7 @@ loop212:
 	WORD $0x4e29cd68 // fmla v8.4s, v11.4s, v9.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop212
+	BGT loop214
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -43969,7 +44103,7 @@ narrow:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop213:
+loop215:
 	WORD $0x4ddfc945 // ld1r {v5.4s}, [x10], #4
 	FMOVQ 0(R7), F6
 	WORD $0x4e2178c7 // fcvtl2 v7.4s, v6.8h
@@ -43983,7 +44117,7 @@ loop213:
 	WORD $0x4e25cce4 // fmla v4.4s, v7.4s, v5.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop213
+	BGT loop215
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -44026,7 +44160,7 @@ wide:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop214:
+loop216:
 	WORD $0x4ddfc948 // ld1r {v8.4s}, [x10], #4
 	FMOVQ 0(R7), F9
 	WORD $0x4e21792a // fcvtl2 v10.4s, v9.8h
@@ -44050,7 +44184,7 @@ loop214:
 	WORD $0x4e28cd47 // fmla v7.4s, v10.4s, v8.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop214
+	BGT loop216
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -44078,7 +44212,7 @@ narrow:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop215:
+loop217:
 	WORD $0x4ddfc944 // ld1r {v4.4s}, [x10], #4
 	FMOVQ 0(R7), F5
 	WORD $0x4e2178a6 // fcvtl2 v6.4s, v5.8h
@@ -44092,7 +44226,7 @@ loop215:
 	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop215
+	BGT loop217
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -44140,7 +44274,7 @@ wide:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop216:
+loop218:
 	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
 	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
 	FMOVQ 0(R7), F19
@@ -44173,7 +44307,7 @@ loop216:
 	WORD $0x4e32ce90 // fmla v16.4s, v20.4s, v18.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop216
+	BGT loop218
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -44230,7 +44364,7 @@ narrow:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop217:
+loop219:
 	WORD $0x4ddfc941 // ld1r {v1.4s}, [x10], #4
 	WORD $0x4ddfc962 // ld1r {v2.4s}, [x11], #4
 	FMOVQ 0(R7), F3
@@ -44249,7 +44383,7 @@ loop217:
 	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop217
+	BGT loop219
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
@@ -44313,7 +44447,7 @@ wide:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop218:
+loop220:
 	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
 	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
 	FMOVQ 0(R7), F18
@@ -44346,7 +44480,7 @@ loop218:
 	WORD $0x4e31ce6f // fmla v15.4s, v19.4s, v17.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop218
+	BGT loop220
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -44391,7 +44525,7 @@ narrow:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop219:
+loop221:
 	WORD $0x4ddfc940 // ld1r {v0.4s}, [x10], #4
 	WORD $0x4ddfc961 // ld1r {v1.4s}, [x11], #4
 	FMOVQ 0(R7), F2
@@ -44410,7 +44544,7 @@ loop219:
 	WORD $0x4e21cc6f // fmla v15.4s, v3.4s, v1.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop219
+	BGT loop221
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F8, 0(R8)
@@ -44464,7 +44598,7 @@ narrow:
 	MOVD 24(R1), R13
 	MOVD R2, R7
 	MOVD R3, R9
-loop220:
+loop222:
 	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
 	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
 	WORD $0x4ddfc993 // ld1r {v19.4s}, [x12], #4
@@ -44493,7 +44627,7 @@ loop220:
 	WORD $0x4e34ced0 // fmla v16.4s, v22.4s, v20.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop220
+	BGT loop222
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -44581,7 +44715,7 @@ narrow:
 	MOVD 24(R1), R13
 	MOVD R2, R7
 	MOVD R3, R9
-loop221:
+loop223:
 	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
 	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
 	WORD $0x4ddfc992 // ld1r {v18.4s}, [x12], #4
@@ -44610,7 +44744,7 @@ loop221:
 	WORD $0x4e33ceaf // fmla v15.4s, v21.4s, v19.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop221
+	BGT loop223
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -44667,7 +44801,7 @@ wide:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop222:
+loop224:
 	WORD $0x4ddfc949 // ld1r {v9.4s}, [x10], #4
 	FMOVQ 0(R7), F10
 	FMOVQ 16(R7), F11
@@ -44687,7 +44821,7 @@ loop222:
 	WORD $0x4e29cd68 // fmla v8.4s, v11.4s, v9.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop222
+	BGT loop224
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -44721,7 +44855,7 @@ narrow:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop223:
+loop225:
 	WORD $0x4ddfc945 // ld1r {v5.4s}, [x10], #4
 	FMOVQ 0(R7), F6
 	FMOVQ 16(R7), F7
@@ -44733,7 +44867,7 @@ loop223:
 	WORD $0x4e25cce4 // fmla v4.4s, v7.4s, v5.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop223
+	BGT loop225
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -44776,7 +44910,7 @@ wide:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop224:
+loop226:
 	WORD $0x4ddfc948 // ld1r {v8.4s}, [x10], #4
 	FMOVQ 0(R7), F9
 	FMOVQ 16(R7), F10
@@ -44796,7 +44930,7 @@ loop224:
 	WORD $0x4e28cd47 // fmla v7.4s, v10.4s, v8.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop224
+	BGT loop226
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -44824,7 +44958,7 @@ narrow:
 	MOVD 0(R1), R10
 	MOVD R2, R7
 	MOVD R3, R9
-loop225:
+loop227:
 	WORD $0x4ddfc944 // ld1r {v4.4s}, [x10], #4
 	FMOVQ 0(R7), F5
 	FMOVQ 16(R7), F6
@@ -44836,7 +44970,7 @@ loop225:
 	WORD $0x4e24ccc3 // fmla v3.4s, v6.4s, v4.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop225
+	BGT loop227
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -44884,7 +45018,7 @@ wide:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop226:
+loop228:
 	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
 	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
 	FMOVQ 0(R7), F19
@@ -44913,7 +45047,7 @@ loop226:
 	WORD $0x4e32ce90 // fmla v16.4s, v20.4s, v18.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop226
+	BGT loop228
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -44970,7 +45104,7 @@ narrow:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop227:
+loop229:
 	WORD $0x4ddfc941 // ld1r {v1.4s}, [x10], #4
 	WORD $0x4ddfc962 // ld1r {v2.4s}, [x11], #4
 	FMOVQ 0(R7), F3
@@ -44987,7 +45121,7 @@ loop227:
 	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop227
+	BGT loop229
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
@@ -45051,7 +45185,7 @@ wide:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop228:
+loop230:
 	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
 	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
 	FMOVQ 0(R7), F18
@@ -45080,7 +45214,7 @@ loop228:
 	WORD $0x4e31ce6f // fmla v15.4s, v19.4s, v17.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop228
+	BGT loop230
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -45125,7 +45259,7 @@ narrow:
 	MOVD 8(R1), R11
 	MOVD R2, R7
 	MOVD R3, R9
-loop229:
+loop231:
 	WORD $0x4ddfc940 // ld1r {v0.4s}, [x10], #4
 	WORD $0x4ddfc961 // ld1r {v1.4s}, [x11], #4
 	FMOVQ 0(R7), F2
@@ -45142,7 +45276,7 @@ loop229:
 	WORD $0x4e21cc6f // fmla v15.4s, v3.4s, v1.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop229
+	BGT loop231
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F8, 0(R8)
@@ -45196,7 +45330,7 @@ narrow:
 	MOVD 24(R1), R13
 	MOVD R2, R7
 	MOVD R3, R9
-loop230:
+loop232:
 	WORD $0x4ddfc951 // ld1r {v17.4s}, [x10], #4
 	WORD $0x4ddfc972 // ld1r {v18.4s}, [x11], #4
 	WORD $0x4ddfc993 // ld1r {v19.4s}, [x12], #4
@@ -45223,7 +45357,7 @@ loop230:
 	WORD $0x4e34ced0 // fmla v16.4s, v22.4s, v20.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop230
+	BGT loop232
 	MOVD 0(R0), R8
 	ADD R6, R8
 	WORD $0x6e20dc21 // fmul v1.4s, v1.4s, v0.4s
@@ -45311,7 +45445,7 @@ narrow:
 	MOVD 24(R1), R13
 	MOVD R2, R7
 	MOVD R3, R9
-loop231:
+loop233:
 	WORD $0x4ddfc950 // ld1r {v16.4s}, [x10], #4
 	WORD $0x4ddfc971 // ld1r {v17.4s}, [x11], #4
 	WORD $0x4ddfc992 // ld1r {v18.4s}, [x12], #4
@@ -45338,7 +45472,7 @@ loop231:
 	WORD $0x4e33ceaf // fmla v15.4s, v21.4s, v19.4s
 	ADD R4, R7
 	SUBS $1, R9
-	BGT loop231
+	BGT loop233
 	MOVD 0(R0), R8
 	ADD R6, R8
 	FMOVQ F0, 0(R8)
@@ -45380,11 +45514,11 @@ TEXT ·transpose4NEON(SB), NOSPLIT, $0-52
 	MOVD n+40(FP), R5
 	FMOVS flip+48(FP), F0
 	WORD $0x4e040400 // dup v0.4s, v0.s[0]
-loop232:
+loop234:
 	MOVD R0, R7
 	MOVD R1, R6
 	MOVD $8, R8
-loop233:
+loop235:
 	FMOVQ 0(R6), F1
 	ADD R2, R6
 	FMOVQ 0(R6), F2
@@ -45411,11 +45545,11 @@ loop233:
 	FMOVQ F4, 384(R7)
 	ADD $16, R7
 	SUBS $1, R8
-	BGT loop233
+	BGT loop235
 	ADD R3, R1
 	ADD R4, R0
 	SUBS $1, R5
-	BGT loop232
+	BGT loop234
 	RET
 
 // func transpose8NEON(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
@@ -45428,11 +45562,11 @@ TEXT ·transpose8NEON(SB), NOSPLIT, $0-52
 	MOVD n+40(FP), R5
 	FMOVS flip+48(FP), F0
 	WORD $0x4e040400 // dup v0.4s, v0.s[0]
-loop234:
+loop236:
 	MOVD R0, R7
 	MOVD R1, R6
 	MOVD $8, R8
-loop235:
+loop237:
 	FMOVQ 0(R6), F1
 	FMOVQ 16(R6), F2
 	ADD R2, R6
@@ -45479,9 +45613,9 @@ loop235:
 	FMOVQ F8, 896(R7)
 	ADD $16, R7
 	SUBS $1, R8
-	BGT loop235
+	BGT loop237
 	ADD R3, R1
 	ADD R4, R0
 	SUBS $1, R5
-	BGT loop234
+	BGT loop236
 	RET

@@ -244,6 +244,12 @@ func elementwise(n int) map[string][]float32 {
 	turned := slices.Clone(y)
 	RopePairs(turned, x[:n&^1])
 	out["rope"] = turned
+	split := slices.Clone(y)
+	RopeSplit(split, x[:n&^1])
+	out["rope split"] = split
+	capped := slices.Clone(x)
+	Squash(capped, 0.25, 3)
+	out["squash"] = capped
 	halves := MakeLines(n, true)
 	halves.Set(0, x)
 	for i := range x {

@@ -24,6 +24,8 @@ func (a *asm) element() {
 	a.maxAbs()
 	a.largest()
 	a.addTo()
+	a.cap()
+	a.ropeSplit()
 	a.ropePairs()
 	a.toHalf()
 }
@@ -386,6 +388,64 @@ func (a *asm) addTo() {
 			a.store(v, p[0], 16*i)
 			a.free(v, w)
 		}
+	})
+	a.ret()
+}
+
+// cap: limit · tanh(x · scale / limit), tanh being 1 − 2/(e^2|u|+1) with u's sign.
+func (a *asm) cap() {
+	a.beginElement("cap")
+	p, n := a.args("x"), a.arg("n")
+	scale, limit, e, two, sign := a.floatArg("scale"), a.floatArg("limit"), a.exps(), a.float(2), a.v()
+	a.dwords(sign, 1<<31)
+	one := e.poly[len(e.poly)-1]
+	a.over(n, 8, 32, p, func() {
+		u := a.loadPair(p[0], 0)
+		d := [2]vec{a.v(), a.v()}
+		for i := range u {
+			a.op("fmul", u[i], u[i], scale)
+			a.op("fdiv", u[i], u[i], limit)
+			a.op("fabs", d[i], u[i])
+			a.op("fadd", d[i], d[i], d[i])
+		}
+		e.exp(d)
+		for i := range u {
+			a.op("fadd", d[i], d[i], one)
+			a.op("fdiv", d[i], two, d[i])
+			a.op("fsub", d[i], one, d[i])
+			a.op("and", u[i], u[i], sign)
+			a.op("eor", d[i], d[i], u[i])
+			a.op("fmul", d[i], d[i], limit)
+			a.store(d[i], p[0], 16*i)
+		}
+		a.free(u[0], u[1], d[0], d[1])
+	})
+	a.ret()
+}
+
+// ropeSplit: (a, b) of two places becomes (a·cos − b·sin, a·sin + b·cos).
+func (a *asm) ropeSplit() {
+	a.beginElement("ropeSplit")
+	p, n := a.args("x", "y", "turn"), a.arg("n")
+	a.over(n, 4, 16, p, func() {
+		lo, hi, cos, sin := a.v(), a.v(), a.v(), a.v()
+		a.load(lo, p[2], 0)
+		a.load(hi, p[2], 16)
+		a.op("uzp1", cos, lo, hi)
+		a.op("uzp2", sin, lo, hi)
+		x, y := a.v(), a.v()
+		a.load(x, p[0], 0)
+		a.load(y, p[1], 0)
+		a.op("fmul", lo, x, cos)
+		a.op("fmul", hi, y, sin)
+		a.op("fsub", lo, lo, hi)
+		a.store(lo, p[0], 0)
+		a.op("fmul", lo, x, sin)
+		a.op("fmul", hi, y, cos)
+		a.op("fadd", lo, lo, hi)
+		a.store(lo, p[1], 0)
+		a.add(p[2], 16)
+		a.free(lo, hi, cos, sin, x, y)
 	})
 	a.ret()
 }

@@ -50,6 +50,8 @@ var threes = map[string]shape{
 	"trn2":    {0x4e806800, "4s", "4s", "4s"},
 	"umax":    {0x6ea06400, "4s", "4s", "4s"},
 	"ushl":    {0x6ea04400, "4s", "4s", "4s"},
+	"uzp1":    {0x4e801800, "4s", "4s", "4s"},
+	"uzp2":    {0x4e805800, "4s", "4s", "4s"},
 	"uzp1.b":  {0x4e001800, "16b", "16b", "16b"},
 	"uzp1.h":  {0x4e401800, "8h", "8h", "8h"},
 	"zip1.s":  {0x4e803800, "4s", "4s", "4s"},
@@ -61,6 +63,7 @@ var threes = map[string]shape{
 	"fcvtn":   {0x0e216800, "4h", "4s", ""},
 	"fcvtn2":  {0x4e216800, "8h", "4s", ""},
 	"fcvtns":  {0x4e21a800, "4s", "4s", ""}, // the nearest integer, ties to even
+	"fabs":    {0x4ea0f800, "4s", "4s", ""},
 	"fneg":    {0x6ea0f800, "4s", "4s", ""},
 	"rev64":   {0x4ea00800, "4s", "4s", ""},
 	"sadalp":  {0x4e606800, "4s", "8h", ""}, // d += sums of neighbours

@@ -49,6 +49,8 @@ var elementwise = []Func{
 	{"add", sixteen, []Param{out, in, n}, ""},
 	{"transpose4", "puts 4" + transposed, transposeParams, ""},
 	{"transpose8", "puts 8" + transposed, transposeParams, ""},
+	{"cap", "sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.", []Param{in, {"scale", "float32"}, {"limit", "float32"}, n}, ""},
+	{"ropeSplit", "turns n pairs, a positive multiple of 16, half of each from x and from y.", []Param{in, {"y", "*float32"}, {"turn", "*float32"}, n}, ""},
 	{"ropePairs", "turns n values, a positive multiple of 8.", []Param{in, {"turn", "*float32"}, n}, ""},
 }
 
@@ -77,7 +79,7 @@ func Elementwise(name string) Func {
 }
 
 // memoryBound are the functions for which AVX2 does on every processor with vectors.
-var memoryBound = map[string]bool{"max": true, "add": true, "ropePairs": true, "transpose4": true, "transpose8": true}
+var memoryBound = map[string]bool{"max": true, "add": true, "ropePairs": true, "ropeSplit": true, "transpose4": true, "transpose8": true}
 
 // types are those with kernels: their names in quant and here.
 var types = [][2]string{
