@@ -18,8 +18,8 @@ import (
 // doneData is the data of the last message of every stream.
 const doneData = "[DONE]"
 
-// A Stream writes server-sent events. Every write is flushed: a token that is
-// made is on its way. Its methods may be called at once.
+// A Stream writes server-sent events. All but Put flush: a token that is made
+// is on its way. Its methods may be called at once.
 type Stream struct {
 	mu sync.Mutex // guards all writing, and id
 	w  http.ResponseWriter
@@ -52,7 +52,29 @@ func (s *Stream) SendID(id int64, ev Event) error {
 	return s.send(id, ev)
 }
 
+// Put is SendID without the flush: for one of several events that are there at
+// once. Flush ends them.
+func (s *Stream) Put(id int64, ev Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(id, ev)
+}
+
+// Flush sends what was put on its way.
+func (s *Stream) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flush()
+}
+
 func (s *Stream) send(id int64, ev Event) error {
+	if err := s.put(id, ev); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+func (s *Stream) put(id int64, ev Event) error {
 	if c, ok := ev.(*Comment); ok {
 		return s.write(": " + strings.NewReplacer("\r", " ", "\n", " ").Replace(c.Text) + "\n\n")
 	}
@@ -69,7 +91,10 @@ func (s *Stream) send(id int64, ev Event) error {
 func (s *Stream) Data(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.write("data: " + string(b) + "\n\n")
+	if err := s.write("data: " + string(b) + "\n\n"); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
 // Done writes the last message, [DONE].
@@ -79,6 +104,10 @@ func (s *Stream) write(text string) error {
 	if _, err := io.WriteString(s.w, text); err != nil {
 		return fmt.Errorf("api: stream: %w", err)
 	}
+	return nil
+}
+
+func (s *Stream) flush() error {
 	if err := s.rc.Flush(); err != nil {
 		return fmt.Errorf("api: stream: %w", err)
 	}

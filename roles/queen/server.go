@@ -137,12 +137,7 @@ func stream(c echo.Context, t *task, last int64) error {
 	defer alive.Wait()
 	defer cancel()
 	alive.Go(func() { out.KeepAlive(ctx, quiet, func() string { return "working" }) })
-	err := t.follow(ctx, last, func(ev api.Numbered) error {
-		if ev.ID == 0 {
-			return out.Send(ev.Event)
-		}
-		return out.SendID(ev.ID, ev.Event)
-	})
+	err := t.batches(ctx, last, func(ev api.Numbered) error { return out.Put(ev.ID, ev.Event) }, out.Flush)
 	if errors.Is(err, errOvertaken) {
 		err = out.Send(api.Fail(err, 0))
 	}

@@ -125,6 +125,11 @@ var errOvertaken = &core.Fault{
 // the log ends, ctx is done, or f fails. It fails with errOvertaken rather than
 // leave an event out.
 func (t *task) follow(ctx context.Context, last int64, f func(api.Numbered) error) error {
+	return t.batches(ctx, last, f, func() error { return nil })
+}
+
+// batches is follow that calls rest after all the events that were there at once.
+func (t *task) batches(ctx context.Context, last int64, f func(api.Numbered) error, rest func() error) error {
 	for pos := 0; ; {
 		events, next, ended, changed := t.since(pos)
 		for _, ev := range events {
@@ -138,6 +143,9 @@ func (t *task) follow(ctx context.Context, last int64, f func(api.Numbered) erro
 			if err := f(ev); err != nil {
 				return err
 			}
+		}
+		if err := rest(); err != nil {
+			return err
 		}
 		if pos = next; ended {
 			return nil
