@@ -103,9 +103,13 @@ func (a *chatAnswer) stream(c echo.Context) error {
 	var failed error
 	err := a.t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
-		case *api.Token:
+		case *api.Sealed:
+			tok, err := ev.Token()
+			if err != nil {
+				return err
+			}
 			a.begin(c)
-			return a.send(openai.Choice{Delta: &openai.Message{Content: &ev.Text}, Logprobs: (*openai.Logprobs)(nil).Add(ev)})
+			return a.send(openai.Choice{Delta: &openai.Message{Content: &tok.Text}, Logprobs: (*openai.Logprobs)(nil).Add(tok)})
 		case *api.End:
 			a.begin(c)
 			return a.end(ev)

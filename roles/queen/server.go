@@ -154,10 +154,14 @@ func collect(ctx context.Context, t *task, each func(*api.Token)) (out api.TaskR
 	var failed error
 	err = t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
-		case *api.Token:
-			text.WriteString(ev.Text)
+		case *api.Sealed:
+			tok, err := ev.Token()
+			if err != nil {
+				return err
+			}
+			text.WriteString(tok.Text)
 			if each != nil {
-				each(ev)
+				each(tok)
 			}
 		case *api.End:
 			out.End = *ev

@@ -161,7 +161,7 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, s
 	}
 	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", up.Port), client.Options{Token: f.q.token, DialContext: t.conn.DialContext})
 	t.held.add(c.Close)
-	l := &link{id: secure.RandomID(), node: name, hive: c, dial: t.conn.DialContext, gone: proc.Done(), held: t.held}
+	l := &link{id: secure.RandomID(), node: name, hive: c, gone: proc.Done(), held: t.held}
 	l.end = func(ctx context.Context, e *api.Ended) {
 		l.endThere(ctx, e, t, exe, lease.Proc{PID: up.PID, Started: up.Started})
 	}
