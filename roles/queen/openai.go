@@ -104,12 +104,8 @@ func (a *chatAnswer) stream(c echo.Context) error {
 	err := a.t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
 		case *api.Sealed:
-			tok, err := ev.Token()
-			if err != nil {
-				return err
-			}
 			a.begin(c)
-			return a.send(openai.Choice{Delta: &openai.Message{Content: &tok.Text}, Logprobs: (*openai.Logprobs)(nil).Add(tok)})
+			return a.token(ev)
 		case *api.End:
 			a.begin(c)
 			return a.end(ev)
@@ -146,6 +142,14 @@ func (a *chatAnswer) begin(c echo.Context) {
 		empty := ""
 		_ = a.send(openai.Choice{Delta: &openai.Message{Role: "assistant", Content: &empty}}) // the next one fails, too
 	})
+}
+
+func (a *chatAnswer) token(s *api.Sealed) error {
+	t, err := s.Token()
+	if err != nil {
+		return err
+	}
+	return a.send(openai.Choice{Delta: &openai.Message{Content: &t.Text}, Logprobs: (*openai.Logprobs)(nil).Add(t)})
 }
 
 func (a *chatAnswer) send(choices ...openai.Choice) error {
