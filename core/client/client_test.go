@@ -166,7 +166,11 @@ func answers(t *testing.T, c *client.Client) (all []api.Event) {
 // An answer that was read to its end leaves the connection to the next.
 func TestExecuteKeepsConnection(t *testing.T) {
 	s, dialled := streamer(t)
-	hive := client.New("http://hive", client.Options{Token: "of the hive"})
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return bytewise{c}, err
+	}
+	hive := client.New("http://hive", client.Options{Token: "of the hive", DialContext: dial})
 	defer hive.Close()
 	for range 3 {
 		all := answers(t, hive.At(s.URL, ""))
@@ -182,6 +186,11 @@ func TestExecuteKeepsConnection(t *testing.T) {
 		t.Errorf("%d connections for three answers, want 1", n)
 	}
 }
+
+// A bytewise connection has the last message read before the end of the answer is there.
+type bytewise struct{ net.Conn }
+
+func (b bytewise) Read(p []byte) (int, error) { return b.Conn.Read(p[:min(len(p), 1)]) }
 
 // A kept connection that is dead, which only shows in the use of it, costs nobody the answer.
 func TestExecuteOnDeadConnection(t *testing.T) {
@@ -213,7 +222,7 @@ type dying struct {
 func (d *dying) Write(b []byte) (int, error) {
 	select {
 	case <-d.hang:
-		return len(b), d.Conn.Close()
+		return len(b), d.Close()
 	default:
 		return d.Conn.Write(b)
 	}

@@ -83,7 +83,7 @@ func TestStall(t *testing.T) {
 			time.Sleep(50 * time.Second)
 			beat(time.Minute)
 		}
-		time.Sleep(59 * time.Second)
+		time.Sleep(20 * time.Second)
 		beat(10 * time.Second) // less than before
 		time.Sleep(9 * time.Second)
 		if synctest.Wait(); ctx.Err() != nil {
