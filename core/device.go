@@ -6,6 +6,7 @@ type Device struct {
 	Backend          Backend `json:"backend"`
 	Index            int     `json:"device"`
 	Name             string  `json:"name"`
+	UUID             string  `json:"uuid,omitempty"` // of a GPU: the same for every program, whatever it calls number 0
 	MemoryTotalBytes int64   `json:"memory_total_bytes"`
 	MemoryFreeBytes  int64   `json:"memory_free_bytes"`
 }

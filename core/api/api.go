@@ -144,16 +144,32 @@ type TaskResult struct {
 	End
 }
 
+// Gone is what was counted on a machine before an end and is not there after it.
+type Gone struct {
+	Processes int   `json:"processes,omitempty"`
+	Ports     []int `json:"ports,omitempty"` // that were listened on
+}
+
+// DeviceMemory is the memory of a GPU that was free before and after an end, in bytes.
+type DeviceMemory struct {
+	Device int    `json:"device"`
+	Name   string `json:"name"`
+	Before int64  `json:"memory_free_before"`
+	After  int64  `json:"memory_free_after"`
+}
+
 // Ended is what an ephemeral queen writes on its stdout, one line for each hive
 // that it has ended and a last one that says so, for the keeper's proof.
 type Ended struct {
-	Node    core.NodeName `json:"node"`
-	Hive    string        `json:"hive"`                         // what it took: "was asked", "SIGTERM", "SIGKILL"; "lives on" for a borrowed one
-	Workers int           `json:"workers"`                      // that were running and are gone
-	Left    int           `json:"left"`                         // that could not be ended or not be seen to end
-	Bytes   int64         `json:"memory_bytes,omitempty"`       // that those workers had
-	Before  int64         `json:"memory_free_before,omitempty"` // of the machine, in bytes; 0: not known
-	After   int64         `json:"memory_free_after,omitempty"`
-	Error   string        `json:"error,omitempty"`
-	All     bool          `json:"all,omitempty"` // the last line: there is no other hive
+	Node    core.NodeName  `json:"node"`
+	Hive    string         `json:"hive"`                         // what it took: "was asked", "SIGTERM", "SIGKILL"; "lives on" for a borrowed one
+	Workers int            `json:"workers"`                      // that were running and are gone
+	Left    int            `json:"left"`                         // that could not be ended or not be seen to end
+	Bytes   int64          `json:"memory_bytes,omitempty"`       // that those workers had
+	Before  int64          `json:"memory_free_before,omitempty"` // of the machine, in bytes; 0: not known
+	After   int64          `json:"memory_free_after,omitempty"`
+	Devices []DeviceMemory `json:"devices,omitempty"` // of its GPUs
+	Gone
+	Error string `json:"error,omitempty"`
+	All   bool   `json:"all,omitempty"` // the last line: there is no other hive
 }

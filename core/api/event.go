@@ -151,7 +151,7 @@ type Receipt struct {
 	Engine      string        `json:"engine"` // "rbee VERSION"
 	Node        core.NodeName `json:"node"`
 	Device      string        `json:"device"`
-	KernelClass string        `json:"kernel_class"` // "cpu-1"
+	KernelClass string        `json:"kernel_class"` // "cpu-2"
 	Seed        uint64        `json:"seed"`
 }
 

@@ -21,7 +21,7 @@ func Light(dir, name string, up api.Up) (put func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("beacon: %w", err)
 	}
-	file := path(dir, name)
+	file := File(dir, name)
 	tmp, err := os.CreateTemp(dir, "."+name+"-") // of mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("beacon: %w", err)
@@ -38,7 +38,7 @@ func Light(dir, name string, up api.Up) (put func(), err error) {
 		return nil, fmt.Errorf("beacon: %w", err)
 	}
 	return func() {
-		if now, ok := read(file); ok && now.PID == up.PID && now.Started == up.Started { // not another's since
+		if Names(file, up) { // not another's since
 			_ = os.Remove(file)
 		}
 	}, nil
@@ -46,7 +46,7 @@ func Light(dir, name string, up api.Up) (put func(), err error) {
 
 // Find returns where the daemon of that name listens, if it lives.
 func Find(dir, name string) (api.Up, bool) {
-	up, ok := read(path(dir, name))
+	up, ok := read(File(dir, name))
 	if !ok || !(lease.Proc{PID: up.PID, Started: up.Started}).Alive() {
 		return api.Up{}, false
 	}
@@ -61,7 +61,14 @@ func Port(dir, name string, usual int) int {
 	return usual
 }
 
-func path(dir, name string) string { return filepath.Join(dir, name+".json") }
+// File is where the daemon of that name says where it listens.
+func File(dir, name string) string { return filepath.Join(dir, name+".json") }
+
+// Names tells whether a file still says that this daemon listens, alive or not.
+func Names(file string, up api.Up) bool {
+	now, ok := read(file)
+	return ok && now.PID == up.PID && now.Started == up.Started
+}
 
 func read(file string) (up api.Up, ok bool) {
 	b, err := os.ReadFile(file)

@@ -3,7 +3,6 @@ package client
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -94,6 +93,16 @@ func (c *Client) lines(ctx context.Context, method, path string, header http.Hea
 	return fmt.Errorf("client: %w", because(ctx, in.Err()))
 }
 
+// HiveFound is Found for a hive's machine.
+func (c *Client) HiveFound(ctx context.Context, from string) (f api.Found, err error) {
+	return f, c.callIn(ctx, 3*c.o.Limit, http.MethodGet, "/v1/models/found?from="+url.QueryEscape(from), nil, &f)
+}
+
+// HiveImportFrom is HiveImport of a model that was found with another program.
+func (c *Client) HiveImportFrom(ctx context.Context, path, from string) (m api.Model, err error) {
+	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path, From: from}, &m)
+}
+
 // HiveImport puts a file of the hive's machine into its catalog, in place.
 func (c *Client) HiveImport(ctx context.Context, path string) (m api.Model, err error) {
 	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path}, &m)
@@ -148,28 +157,7 @@ func (c *Client) Ready(ctx context.Context) (r api.Ready, err error) {
 
 // Progress yields a worker's load to its end. A nil stage is a sign of life.
 func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] {
-	return func(yield func(*api.LoadStage, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		resp, err := c.send(ctx, http.MethodGet, "/v1/loading/progress", nil, nil)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer resp.Body.Close()
-		for f, err := range api.Frames(resp.Body) {
-			var stage *api.LoadStage
-			if err == nil && len(f.Data) > 0 {
-				stage = new(api.LoadStage)
-				if bad := json.Unmarshal(f.Data, stage); bad != nil {
-					err = fmt.Errorf("client: progress: %w", bad)
-				}
-			}
-			if !yield(stage, err) || err != nil {
-				return
-			}
-		}
-	}
+	return stages[api.LoadStage](ctx, c, http.MethodGet, "/v1/loading/progress", nil)
 }
 
 // Execute asks a worker for an answer and yields its events. Breaking off ends it.

@@ -178,7 +178,7 @@ func isHeader(line, name string) bool {
 func nodesIn(text string) (map[string]Node, error) {
 	var f file
 	if err := toml.Unmarshal([]byte(text), &f); err != nil {
-		return nil, locate(err)
+		return nil, Locate(err)
 	}
 	if f.Node == nil {
 		f.Node = map[string]Node{}

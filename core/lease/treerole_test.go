@@ -190,7 +190,7 @@ func (p player) endFar(conn *remote.Conn, far *remote.Process, exe string) lease
 	defer cancel()
 	defer conn.Close() // whatever is left sees the end of its lease
 	step := lease.Termed
-	if err := conn.Kill(ctx, exe, middle); err != nil {
+	if _, err := conn.Kill(ctx, exe, middle); err != nil {
 		step = lease.Step(err.Error())
 	}
 	select {

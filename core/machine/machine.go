@@ -1,5 +1,5 @@
-// Package machine says what this machine has: processors, memory, disk. It never
-// opens a device driver's context.
+// Package machine says what this machine has: processors, memory, disk, GPUs. It
+// never opens a device driver's context.
 package machine
 
 import (
@@ -42,10 +42,10 @@ func UsableCores() int {
 	return max(cores, 1)
 }
 
-// Devices returns what can compute here, the CPU first.
-func Devices() []core.Device {
+// CPU returns the processor, with the machine's memory.
+func CPU() core.Device {
 	m := ReadMemory()
-	return []core.Device{{Backend: core.CPU, Name: cpuName(), MemoryTotalBytes: m.Total, MemoryFreeBytes: m.Available}}
+	return core.Device{Backend: core.CPU, Name: cpuName(), MemoryTotalBytes: m.Total, MemoryFreeBytes: m.Available}
 }
 
 // ReadMemory returns the memory as it is now; zeros where the system does not say.

@@ -94,13 +94,14 @@ func (p *Process) Err() error { return p.err }
 
 // Kill sends SIGTERM to a process of the node by exe, our own program there,
 // which compares the start time first. The signal request of SSH is no way:
-// sshd up to 9.7 drops it for root and for forced commands, and says nothing.
-func (c *Conn) Kill(ctx context.Context, exe string, p lease.Proc) error {
+// sshd up to 9.7 drops it for root and for forced commands, and says nothing. It
+// returns the last line that the program says.
+func (c *Conn) Kill(ctx context.Context, exe string, p lease.Proc) (said string, err error) {
 	argv := []string{exe, "hive", "stop", "--pid", strconv.Itoa(p.PID), "--started", strconv.FormatUint(p.Started, 10)}
-	if _, err := c.lastOf(ctx, argv); err != nil {
-		return fmt.Errorf("remote: %s: stop pid %d: %w", c.node.label(), p.PID, err)
+	if said, err = c.lastOf(ctx, argv); err != nil {
+		return "", fmt.Errorf("remote: %s: stop pid %d: %w", c.node.label(), p.PID, err)
 	}
-	return nil
+	return said, nil
 }
 
 // Output runs argv and returns what it writes on stdout, as far as a MiB.

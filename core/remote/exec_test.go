@@ -144,7 +144,7 @@ func TestCutNetwork(t *testing.T) {
 			_, err := c.Provide(ctx, remote.Facts{OS: runtime.GOOS, Arch: runtime.GOARCH, Loaders: loaders()}, remote.Pushing{})
 			return err
 		},
-		"Kill": func(ctx context.Context) error { return c.Kill(ctx, "rbee", lease.Proc{PID: 1}) },
+		"Kill": func(ctx context.Context) error { _, err := c.Kill(ctx, "rbee", lease.Proc{PID: 1}); return err },
 		"Dial": func(ctx context.Context) error { _, err := c.DialContext(ctx, "tcp", "127.0.0.1:1"); return err },
 	}
 	for name, call := range calls {
@@ -171,14 +171,14 @@ func TestKill(t *testing.T) {
 	c := dial(t, sshdtest.Start(t).Node)
 	said := filepath.Join(dir, "said")
 	exe := script(t, filepath.Join(dir, "with space", "rbee"), `echo "$@" > '`+said+`'`)
-	if err := c.Kill(t.Context(), exe, lease.Proc{PID: 12, Started: 345}); err != nil {
+	if _, err := c.Kill(t.Context(), exe, lease.Proc{PID: 12, Started: 345}); err != nil {
 		t.Errorf("Kill: %v", err)
 	}
 	if got, _ := os.ReadFile(said); string(got) != "hive stop --pid 12 --started 345\n" {
 		t.Errorf("the node's program was called with %q", got)
 	}
 	refuse := script(t, filepath.Join(dir, "refuse"), "echo not permitted >&2; exit 1")
-	if err := c.Kill(t.Context(), refuse, lease.Proc{PID: 12}); err == nil || !strings.Contains(err.Error(), "not permitted") {
+	if _, err := c.Kill(t.Context(), refuse, lease.Proc{PID: 12}); err == nil || !strings.Contains(err.Error(), "not permitted") {
 		t.Errorf("Kill: got %v, want the node's own words", err)
 	}
 }

@@ -9,10 +9,9 @@ import (
 
 // How the engine lays memory out; package model and the CPU device do the same.
 const (
-	kvValueBytes = 4   // of one value of the KV cache: float32
-	stepTokens   = 512 // a step takes at most, which the buffers are for
-	pageTokens   = 32  // the cache is handed out in pages of so many tokens
-	panelRows    = 32  // matrices are padded to a multiple of so many rows
+	stepTokens = 512 // a step takes at most, which the buffers are for
+	pageTokens = 32  // the cache is handed out in pages of so many tokens
+	panelRows  = 32  // matrices are padded to a multiple of so many rows
 )
 
 // Needs is the memory that a model takes, in bytes.
@@ -52,6 +51,12 @@ func (f *File) Needs(context, slots int) (Needs, error) {
 	}
 	n.Compute = 4 * (step*s.column + int64(slots)*(s.vocab+s.width) + int64(context)*s.turns)
 	return n, nil
+}
+
+// HalfCache tells whether keys and values are kept in float16: where the file has
+// quantised weights, whose rounding is coarser. Else they stay float32.
+func (f *File) HalfCache() bool {
+	return slices.ContainsFunc(f.tensors, func(t Tensor) bool { return blockTypes[t.Type].block > 1 })
 }
 
 const defaultContext = 8192
@@ -101,7 +106,7 @@ func (f *File) shape() (s shape, err error) {
 		return s, err
 	}
 	embedding, _ := f.Tensor("token_embd.weight")
-	s.width = f.optional("embedding_length", 0)
+	s.width, s.vocab = f.optional("embedding_length", 0), f.optional("vocab_size", 0)
 	if len(embedding.Dims) == 2 {
 		s.vocab = int64(embedding.Dims[1])
 		s.width = max(s.width, int64(embedding.Dims[0]))
@@ -111,14 +116,17 @@ func (f *File) shape() (s shape, err error) {
 	most := slices.Max(heads)
 	size := f.optional("attention.key_length", s.width/max(most, 1))
 	value := f.optional("attention.value_length", size)
-	mostKV := int64(0)
+	mostKV, valueBytes := int64(0), int64(4)
+	if f.HalfCache() {
+		valueBytes = 2
+	}
 	for i := range layers {
 		n := kvHeads[i]
 		if n < 0 {
 			n = heads[i]
 		}
 		mostKV = max(mostKV, n)
-		s.kvPerToken += n * (size + value) * kvValueBytes
+		s.kvPerToken += n * (size + value) * valueBytes
 	}
 	s.turns = f.optional("rope.dimension_count", size)
 	if f.Has(f.Architecture() + ".attention.sliding_window") { // rotations of two kinds

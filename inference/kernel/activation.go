@@ -11,9 +11,9 @@ func sigmoid(x float32) float32 { return 1 / (1 + exp32(-x)) }
 // Sigmoid is 1/(1+e^−x).
 func Sigmoid(x float32) float32 { return sigmoid(x) }
 
-// gelu is x/2·(1+tanh(u)), u = √(2/π)·(x+0.044715·x³), which is x/(1+e^−2u)
+// gelu32 is x/2·(1+tanh(u)), u = √(2/π)·(x+0.044715·x³), which is x/(1+e^−2u)
 // (Hendrycks and Gimpel 2016).
-func gelu(x float32) float32 {
+func gelu32(x float32) float32 {
 	cube := float32(float32(x*x) * x)
 	inner := x + float32(0.044715*cube)
 	return x / (1 + exp32(float32(-2*root2Pi)*inner))
@@ -24,24 +24,24 @@ func geluErf(x float32) float32 {
 	return float32(0.5 * float64(x) * (1 + math.Erf(float64(x)*math.Sqrt2/2)))
 }
 
-// Silu sets dst = x/(1+exp(−x)).
+// Silu sets dst = x/(1+exp(−x)). dst may be x.
 func Silu(dst, x []float32) {
-	for i, v := range x {
-		dst[i] = v / (1 + exp32(-v))
+	for i := silu(dst, x); i < len(x); i++ {
+		dst[i] = x[i] / (1 + exp32(-x[i]))
 	}
 }
 
-// Gelu sets dst = gelu(x), by tanh.
+// Gelu sets dst = gelu(x), by tanh. dst may be x.
 func Gelu(dst, x []float32) {
-	for i, v := range x {
-		dst[i] = gelu(v)
+	for i := gelu(dst, x); i < len(x); i++ {
+		dst[i] = gelu32(x[i])
 	}
 }
 
-// GeluMul sets dst = gelu(x)·y, by tanh.
+// GeluMul sets dst = gelu(x)·y, by tanh. dst may be x or y.
 func GeluMul(dst, x, y []float32) {
-	for i, v := range x {
-		dst[i] = float32(gelu(v)) * y[i]
+	for i := geluMul(dst, x, y); i < len(x); i++ {
+		dst[i] = float32(gelu32(x[i])) * y[i]
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func (m *Matrix) mulInteger(out []float32, w []byte, x []Act) {
 	var v quant.Ints
 	each := m.Type.BlockBytes()
-	for b := range m.blocks() {
+	for b := range m.blocks {
 		for r := range PanelRows {
 			m.unpack(&v, w[b*PanelRows*each:][:PanelRows*each], r)
 			for c := range x {

@@ -22,17 +22,24 @@
 //
 // # Vector code
 //
-// The assembly is written by the generator in _asm (a module of its own): go generate
-// there or here. There are two paths, AVX-512 with VNNI and AVX2, chosen by what the
-// processor has; RBEE_CPU=avx2 or RBEE_CPU=generic, read once at start, keeps to less,
-// and -tags purego builds without. Tests compare every path with plain Go; they fail
-// for want of one that RBEE_REQUIRE_PATHS names.
+// The assembly is written by the generators in _asm (a module of its own): go generate
+// here. There are two paths for amd64, AVX-512 with VNNI and AVX2, and two for arm64,
+// NEON with SDOT and without, chosen by what the processor has; RBEE_CPU=avx2, neon or
+// generic, read once at start, keeps to less, and -tags purego builds without. Tests
+// compare every path with plain Go; they fail for want of one that RBEE_REQUIRE_PATHS
+// names. The arm64 ones were tested under emulation only, so their speed is not known.
 //
-// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what the
-// instructions multiply; the integer sum starts at minus that many Σx. Support lists
+// What is called where: the public functions call those of panel_asm.go and
+// elementwise_asm.go, which look at lengths; from there dispatch_*.go, generated too,
+// goes to the kernel of the type and the path. Files *_noasm.go stand for all that
+// where there are no kernels.
+//
+// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what x86's
+// instructions multiply; the integer sum starts at minus that many Σx. On arm64 those
+// that fit in seven bits are the same, others get their sign back. Support lists
 // which types have a kernel. A new one needs: a layout in pack.go, its plain product
-// in matmul.go or integer.go, a tile in _asm, a case in panel_amd64.go and
-// panel256_amd64.go, and its class in support.go.
+// in matmul.go or integer.go, a tile in _asm and in _asm/arm64, a line in
+// _asm/dispatch, and its class in support.go.
 package kernel
 
 import (
@@ -44,7 +51,7 @@ const PanelRows = 32
 
 // Class names the order of reduction: the number rises when it changes, and
 // with it the bits of the logits.
-const Class = "cpu-1"
+const Class = "cpu-2"
 
 // A Matrix is (Rows, K) weights in panels of 32 rows. A panel is a sequence of
 // blocks of k; in a block, dword i of all 32 rows lie side by side. Nothing is
@@ -54,10 +61,11 @@ type Matrix struct {
 	Type    quant.Type
 	Rows, K int
 
-	class ProductClass
-	kind  ActKind
-	mins  bool
-	data  []byte
+	class  ProductClass
+	kind   ActKind
+	mins   bool
+	blocks int // of a row
+	data   []byte
 }
 
 // Packable tells whether weights of the type can be multiplied.
@@ -72,12 +80,11 @@ func (m *Matrix) Padded() int { return m.Panels() * PanelRows }
 // Bytes is the size of the packed weights.
 func (m *Matrix) Bytes() int64 { return int64(len(m.data)) }
 
-func (m *Matrix) blocks() int    { return m.K / m.Type.Block() }
 func (m *Matrix) blockSize() int { return m.Type.BlockBytes() * PanelRows }
 
 // panel returns panel p.
 func (m *Matrix) panel(p int) []byte {
-	size := m.blocks() * m.blockSize()
+	size := len(m.data) / m.Panels()
 	return m.data[p*size:][:size]
 }
 
@@ -93,11 +100,13 @@ func (m *Matrix) Mul(dst []float32, p int, x *Act) {
 // MulColumns sets the rows of panel p in dst, which is (len(x), Rows), to those of
 // W·x. The bits of a column do not depend on the others. The panel is read once
 // for four columns; it stays in the cache for the next four.
-func (m *Matrix) MulColumns(dst []float32, p int, x []Act) {
+func (m *Matrix) MulColumns(dst []float32, p int, x []Act, s *Scratch) {
 	if m.class == Plain {
 		m.mulColumnsPlain(dst, p, x)
 		return
 	}
+	done := m.mulWide(dst, p, x, s)
+	dst, x = dst[done*m.Rows:], x[done:]
 	var out [4 * PanelRows]float32
 	for w := m.panel(p); len(x) > 0; {
 		n := group(len(x))

@@ -244,6 +244,51 @@ func q3kAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func iq4xsAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
 
+// widenQ40AVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ40AVX512(dst *byte, w *byte, n int)
+
+// widenQ50AVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ50AVX512(dst *byte, w *byte, n int)
+
+// widenIQ4NLAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenIQ4NLAVX512(dst *byte, w *byte, n int)
+
+// widenQ4KAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ4KAVX512(dst *byte, w *byte, n int)
+
+// widenQ5KAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ5KAVX512(dst *byte, w *byte, n int)
+
+// widenQ6KAVX512 unpacks n blocks of a panel, at least one.
+//
+//go:noescape
+func widenQ6KAVX512(dst *byte, w *byte, n int)
+
+// wideAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func wideAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// wideQ4KAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func wideQ4KAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
+// wideQ6KAVX512x4 adds one panel × columns.
+//
+//go:noescape
+func wideQ6KAVX512x4(w *byte, x *[4]*byte, dst *float32, blocks int)
+
 // q40AVX2x1 adds a part of one panel × columns.
 //
 //go:noescape
@@ -404,15 +449,170 @@ func q3kAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 //go:noescape
 func iq4xsAVX2x4(w *byte, s *byte, x *[4]*byte, dst *float32, blocks int)
 
+// scoresHalfAVX512x1 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfAVX512x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfAVX512x1 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfAVX512x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresHalfAVX512x2 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfAVX512x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfAVX512x2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfAVX512x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresHalfAVX512x4 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfAVX512x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfAVX512x4 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfAVX512x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullAVX512x1 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullAVX512x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullAVX512x1 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullAVX512x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullAVX512x2 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullAVX512x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullAVX512x2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullAVX512x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullAVX512x4 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullAVX512x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullAVX512x4 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullAVX512x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// toHalfAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func toHalfAVX512(dst *uint16, x *float32, n int)
+
+// scoresHalfAVX2x1 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfAVX2x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfAVX2x1 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfAVX2x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresHalfAVX2x2 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfAVX2x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfAVX2x2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfAVX2x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresHalfAVX2x4 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresHalfAVX2x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesHalfAVX2x4 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesHalfAVX2x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullAVX2x1 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullAVX2x1(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullAVX2x1 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullAVX2x1(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullAVX2x2 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullAVX2x2(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullAVX2x2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullAVX2x2(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// scoresFullAVX2x4 takes n tokens, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func scoresFullAVX2x4(s *[4]*float32, q *[4]*float32, k *byte, dim int, stride int, n int, scale float32)
+
+// valuesFullAVX2x4 adds to n dimensions, a positive multiple of 16; stride is in bytes.
+//
+//go:noescape
+func valuesFullAVX2x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, stride int, n int)
+
+// toHalfAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func toHalfAVX2(dst *uint16, x *float32, n int)
+
+// transpose8AVX2 puts 8 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose8AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
+// transpose4AVX2 puts 4 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose4AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
 // expSumAVX512 takes n, a positive multiple of 16.
 //
 //go:noescape
 func expSumAVX512(x *float32, sums *[16]float32, top float32, n int)
 
+// siluAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func siluAVX512(dst *float32, x *float32, n int)
+
 // siluMulAVX512 takes n, a positive multiple of 16.
 //
 //go:noescape
 func siluMulAVX512(dst *float32, x *float32, y *float32, n int)
+
+// geluAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluAVX512(dst *float32, x *float32, n int)
+
+// geluMulAVX512 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluMulAVX512(dst *float32, x *float32, y *float32, n int)
 
 // squaresAVX512 adds n squares, n a positive multiple of 16.
 //
@@ -423,16 +623,6 @@ func squaresAVX512(x *float32, sums *[16]float32, n int)
 //
 //go:noescape
 func scaleMulAVX512(dst *float32, x *float32, w *float32, scale float32, n int)
-
-// scoresAVX512 sets s for n tokens, a positive multiple of 16; stride is in bytes.
-//
-//go:noescape
-func scoresAVX512(s *float32, q *float32, k *float32, dim int, stride int, scale float32, n int)
-
-// valuesAVX512 adds to n dimensions, a positive multiple of 16; stride is in bytes.
-//
-//go:noescape
-func valuesAVX512(out *float32, p *float32, v *float32, tokens int, stride int, n int)
 
 // quantize32AVX512 quantises n blocks of 32, at least one.
 //
@@ -454,10 +644,25 @@ func maxAbsAVX512(x *float32, n int) uint32
 //go:noescape
 func expSumAVX2(x *float32, sums *[16]float32, top float32, n int)
 
+// siluAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func siluAVX2(dst *float32, x *float32, n int)
+
 // siluMulAVX2 takes n, a positive multiple of 16.
 //
 //go:noescape
 func siluMulAVX2(dst *float32, x *float32, y *float32, n int)
+
+// geluAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluAVX2(dst *float32, x *float32, n int)
+
+// geluMulAVX2 takes n, a positive multiple of 16.
+//
+//go:noescape
+func geluMulAVX2(dst *float32, x *float32, y *float32, n int)
 
 // squaresAVX2 adds n squares, n a positive multiple of 16.
 //
@@ -468,16 +673,6 @@ func squaresAVX2(x *float32, sums *[16]float32, n int)
 //
 //go:noescape
 func scaleMulAVX2(dst *float32, x *float32, w *float32, scale float32, n int)
-
-// scoresAVX2 sets s for n tokens, a positive multiple of 16; stride is in bytes.
-//
-//go:noescape
-func scoresAVX2(s *float32, q *float32, k *float32, dim int, stride int, scale float32, n int)
-
-// valuesAVX2 adds to n dimensions, a positive multiple of 16; stride is in bytes.
-//
-//go:noescape
-func valuesAVX2(out *float32, p *float32, v *float32, tokens int, stride int, n int)
 
 // quantize32AVX2 quantises n blocks of 32, at least one.
 //

@@ -19,7 +19,7 @@ func TestBreakLane(t *testing.T) {
 	multiply := func() []float32 {
 		dst := make([]float32, 64)
 		for p := range m.Panels() {
-			m.MulColumns(dst, p, []Act{*a})
+			m.MulColumns(dst, p, []Act{*a}, &Scratch{})
 		}
 		return dst
 	}

@@ -43,16 +43,21 @@ func TestPathsRequired(t *testing.T) {
 func TestRestrict(t *testing.T) {
 	was := paths
 	defer func() { paths = was }()
-	tests := map[string][2]bool{ // whether avx512vnni and avx2 are on
-		"": {true, true}, "avx512vnni": {true, true}, "avx2": {false, true}, "generic": {false, false},
+	tests := map[string][4]bool{ // whether avx512vnni, avx2, neon-dotprod and neon are on
+		"": {true, true, true, true}, "avx512vnni": {true, true, true, true}, "neon-dotprod": {true, true, true, true},
+		"avx2": {false, true, false, false}, "neon": {false, false, false, true}, "generic": {},
 	}
 	for name, want := range tests {
 		t.Setenv("RBEE_CPU", name)
-		if got := [2]bool{newPath("avx512vnni", true).on, newPath("avx2", true).on}; got != want {
-			t.Errorf("RBEE_CPU=%q: got %v, want %v", name, got, want)
+		var got [4]bool
+		for i, p := range []string{"avx512vnni", "avx2", "neon-dotprod", "neon"} {
+			got[i] = newPath(p, true).on
+			if newPath(p, false).on {
+				t.Errorf("RBEE_CPU=%q turns on what the processor lacks", name)
+			}
 		}
-		if newPath("avx2", false).on {
-			t.Errorf("RBEE_CPU=%q turns on what the processor lacks", name)
+		if got != want {
+			t.Errorf("RBEE_CPU=%q: got %v, want %v", name, got, want)
 		}
 	}
 }
@@ -80,12 +85,12 @@ func TestPathsMultiplyAlike(t *testing.T) {
 	for _, typ := range types {
 		t.Run(typ.String(), func(t *testing.T) {
 			for range 4 {
-				rows, k := 1+r.IntN(100), typ.Block()*(1+r.IntN(5))
+				rows, k := 1+r.IntN(100), typ.Block()*(1+r.IntN(max(5, 45-typ.Block())))
 				m, err := Pack(typ, blocks(typ, rows, k, r), rows, k)
 				if err != nil {
 					t.Fatal(err)
 				}
-				n := 1 + r.IntN(11)
+				n := 1 + r.IntN(45)
 				cols := make([]Act, n)
 				for i := range cols {
 					a, _ := act(typ, normal(r, k))
@@ -113,14 +118,14 @@ func mulAlike(t *testing.T, m *Matrix, cols []Act) {
 	check := func(t *testing.T) {
 		got := make([]float32, n*m.Rows)
 		for p := range m.Panels() {
-			m.MulColumns(got, p, cols)
+			m.MulColumns(got, p, cols, &Scratch{})
 		}
 		sameBits(t, "all columns", got, want)
 		slices.Reverse(cols)
 		defer slices.Reverse(cols)
 		some := got[:(n+1)/2*m.Rows]
 		for p := range m.Panels() {
-			m.MulColumns(some, p, cols[:(n+1)/2])
+			m.MulColumns(some, p, cols[:(n+1)/2], &Scratch{})
 		}
 		for i := range (n + 1) / 2 {
 			sameBits(t, "a part of the columns, reversed", some[i*m.Rows:][:m.Rows], want[(n-1-i)*m.Rows:][:m.Rows])
@@ -221,9 +226,14 @@ func elementwise(n int) map[string][]float32 {
 	}
 	e := slices.Clone(x)
 	out["sum of exponentials"] = append([]float32{ExpSum(e, 40)}, e...)
-	s := make([]float32, n)
-	SiluMul(s, x, y)
-	out["silu"] = s
+	for name, f := range map[string]func(dst, x []float32){
+		"silu": Silu, "gelu": Gelu,
+		"silu times": func(dst, x []float32) { SiluMul(dst, x, y) },
+		"gelu times": func(dst, x []float32) { GeluMul(dst, x, y) },
+	} {
+		out[name] = make([]float32, n)
+		f(out[name], x)
+	}
 	norm := make([]float32, n)
 	RMSNorm(norm, y, x, 1e-5)
 	out["norm"] = norm
@@ -234,17 +244,40 @@ func elementwise(n int) map[string][]float32 {
 	turned := slices.Clone(y)
 	RopePairs(turned, x[:n&^1])
 	out["rope"] = turned
+	halves := MakeLines(n, true)
+	halves.Set(0, x)
+	for i := range x {
+		out["half"] = append(out["half"], halves.one(i))
+	}
 	for _, dim := range []int{1, 16, 72, 128} {
-		q, k, v := normal(r, dim), normal(r, dim*32), normal(r, dim*32)
-		tokens := 1 + n%32
-		scores := make([]float32, tokens)
-		Scores(scores, q, k, 32, 0.125)
-		out["scores"] = append(out["scores"], scores...)
-		values := normal(r, dim)
-		Values(values, scores, v)
-		out["values"] = append(out["values"], values...)
+		for queries := 1; queries <= Queries; queries++ {
+			out["attention"] = append(out["attention"], attention(r, true, queries, dim, 1+n%64)...)
+			out["attention in float32"] = append(out["attention in float32"], attention(r, false, queries, dim, 1+n%64)...)
+		}
 	}
 	return out
+}
+
+// attention returns scores and values of some queries over some tokens.
+func attention(r *rand.Rand, half bool, queries, dim, tokens int) (all []float32) {
+	const page = 64
+	k, v := MakeLines(dim*page, half), MakeLines(tokens*dim, half)
+	k.Set(0, normal(r, dim*page))
+	v.Set(0, normal(r, tokens*dim))
+	var s, q, values [][]float32
+	for range queries {
+		s, q, values = append(s, make([]float32, page)), append(q, normal(r, dim)), append(values, normal(r, dim))
+	}
+	Scores(s, q, k, page, tokens, 0.125)
+	for j := range s {
+		s[j] = s[j][:tokens]
+		all = append(all, s[j]...)
+	}
+	Values(values, s, v, dim)
+	for j := range values {
+		all = append(all, values[j]...)
+	}
+	return all
 }
 
 func TestMax(t *testing.T) {
@@ -291,8 +324,9 @@ func TestMultiplyAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, _ := act(typ, normal(r, 256))
-		cols, dst := []Act{*a, *a, *a}, make([]float32, 3*32)
-		if n := testing.AllocsPerRun(3, func() { m.MulColumns(dst, 0, cols); m.Mul(dst, 0, a) }); n != 0 {
+		cols, dst := slices.Repeat([]Act{*a}, 19), make([]float32, 19*32)
+		var scratch Scratch
+		if n := testing.AllocsPerRun(3, func() { m.MulColumns(dst, 0, cols, &scratch); m.Mul(dst, 0, a) }); n != 0 {
 			t.Errorf("%v: %v allocations", typ, n)
 		}
 	}
@@ -308,13 +342,14 @@ func BenchmarkMulColumns(b *testing.B) {
 				b.Fatal(err)
 			}
 			cols, dst := make([]Act, n), make([]float32, n*rows)
+			var scratch Scratch
 			for i := range cols {
 				a, _ := act(typ, normal(r, k))
 				cols[i] = *a
 			}
 			for b.Loop() {
 				for p := range m.Panels() {
-					m.MulColumns(dst, p, cols)
+					m.MulColumns(dst, p, cols, &scratch)
 				}
 			}
 			b.ReportMetric(2*rows*k*n*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
@@ -341,17 +376,23 @@ func BenchmarkQuantise(b *testing.B) {
 func BenchmarkElementwise(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	x, y, dst := normal(r, 2048), normal(r, 2048), make([]float32, 2048)
-	keys := normal(r, 128*32)
+	keys := MakeLines(128*32, true)
+	keys.Set(0, normal(r, 128*32))
+	four := [][]float32{x[:128], x[128:256], x[256:384], x[384:512]}
+	s := [][]float32{y[:32], y[32:64], y[64:96], y[96:128]}
+	dst4 := [][]float32{dst[:128], dst[128:256], dst[256:384], dst[384:512]}
 	for name, f := range map[string]func(){
-		"exp":      func() { copy(dst, x); ExpSum(dst, 3) },
-		"silu":     func() { SiluMul(dst, x, y) },
-		"norm":     func() { RMSNorm(dst, x, y, 1e-5) },
-		"max":      func() { Max(x) },
-		"add":      func() { Add(dst, x) },
-		"rope":     func() { copy(dst, x); RopePairs(dst, y) },
-		"scores16": func() { Scores(dst[:16], x[:128], keys, 32, 1) },
-		"scores32": func() { Scores(dst[:32], x[:128], keys, 32, 1) },
-		"values":   func() { Values(dst[:128], x[:32], keys) },
+		"exp":     func() { copy(dst, x); ExpSum(dst, 3) },
+		"silu":    func() { SiluMul(dst, x, y) },
+		"gelu":    func() { GeluMul(dst, x, y) },
+		"norm":    func() { RMSNorm(dst, x, y, 1e-5) },
+		"max":     func() { Max(x) },
+		"add":     func() { Add(dst, x) },
+		"rope":    func() { copy(dst, x); RopePairs(dst, y) },
+		"scores1": func() { Scores(s[:1], four[:1], keys, 32, 32, 1) },
+		"scores4": func() { Scores(s, four, keys, 32, 32, 1) },
+		"values1": func() { Values(dst4[:1], s[:1], keys, 128) },
+		"values4": func() { Values(dst4, s, keys, 128) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -20,7 +20,7 @@ func (m *Matrix) mulPlain(out []float32, w []byte, x []Act) {
 	var panel [256 * PanelRows]float32
 	var row [256]float32
 	n, each := m.Type.Block(), m.Type.BlockBytes()
-	for b := range m.blocks() {
+	for b := range m.blocks {
 		for r := range PanelRows {
 			m.Type.Decode(row[:n], w[(b*PanelRows+r)*each:][:each])
 			for i, v := range row[:n] {

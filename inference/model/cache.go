@@ -100,12 +100,12 @@ func (m *Model) pagesPerSlot() int {
 }
 
 // makeCache allocates the cache for all slots.
-func (m *Model) makeCache(slots int, seed uint64) error {
+func (m *Model) makeCache(slots int, half bool, seed uint64) error {
 	n := slots * m.pagesPerSlot()
 	m.pages = newPages(n, slots, seed)
 	c, err := m.dev.Cache(device.CacheShape{
 		Layers: m.config.Layers, Pages: n, PageTokens: m.pageTokens,
-		KVHeads: m.config.KVHeads, HeadSize: m.config.HeadSize,
+		KVHeads: m.config.KVHeads, HeadSize: m.config.HeadSize, Half: half,
 	})
 	if err != nil {
 		return fmt.Errorf("model: KV cache: %w", err)

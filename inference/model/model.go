@@ -99,10 +99,12 @@ func Load(ctx context.Context, f *gguf.File, dev device.Device, o Options, progr
 			progress(Progress{i + 1, c.Layers, m.memory})
 		}
 	}
+	m.net.loadLast(l)
+	m.memory = l.bytes
 	if err := errors.Join(l.err, l.leftovers()); err != nil {
 		return nil, err
 	}
-	if err := m.makeCache(max(o.Slots, 1), o.PageSeed); err != nil {
+	if err := m.makeCache(max(o.Slots, 1), f.HalfCache(), o.PageSeed); err != nil {
 		return nil, err
 	}
 	m.net.attach(m.cache)

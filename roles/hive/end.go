@@ -2,10 +2,10 @@ package hive
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rbee/core"
+	"rbee/core/api"
 	"rbee/core/lease"
 	"rbee/roles/cmdline"
 )
@@ -30,7 +31,7 @@ func stop(c *cli.Context) error {
 		return err
 	}
 	hive := lease.Proc{PID: c.Int("pid"), Started: c.Uint64("started")}
-	run := markOf(hive)
+	there := lease.Count(markOf(hive), hive.Started, hive) // a queen on the same machine carries the mark, too, but is older
 	if err := hive.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, lease.ErrNotThere) {
 		return err
 	}
@@ -41,16 +42,16 @@ func stop(c *cli.Context) error {
 			break
 		}
 	}
-	if left := settled(hive, run, time.Second/4); len(left) > 0 {
+	if left := settled(there, time.Second/4); len(left) > 0 {
 		return kill(left)
 	}
-	return nil
+	return json.NewEncoder(c.App.Writer).Encode(api.Gone{Processes: len(there.Procs), Ports: there.Ports()})
 }
 
-// settled gives what lived by a hive a moment to be gone, and returns what is not.
-func settled(hive lease.Proc, run string, most time.Duration) (left []lease.Leftover) {
+// settled gives what was there a moment to be gone, and returns what is not.
+func settled(there lease.Census, most time.Duration) (left []lease.Leftover) {
 	for end := time.Now().Add(most); ; {
-		if left = remains(hive, run); len(left) == 0 || time.Now().After(end) {
+		if left = there.Left(); len(left) == 0 || time.Now().After(end) {
 			return left
 		}
 		<-time.After(5 * time.Millisecond)
@@ -68,23 +69,12 @@ func markOf(p lease.Proc) string {
 	return ""
 }
 
-// remains are the hive and what carries its mark. A queen on the same machine
-// carries it, too: what is older than the hive does not come from it.
-func remains(hive lease.Proc, run string) (left []lease.Leftover) {
-	if run != "" {
-		left, _ = lease.Leftovers(run)
-	} else if hive.Alive() {
-		left = []lease.Leftover{{Proc: hive, Name: "rbee-hive"}}
-	}
-	return slices.DeleteFunc(left, func(l lease.Leftover) bool { return l.Started < hive.Started })
-}
-
 // kill ends who would not end, and says who that was.
 func kill(left []lease.Leftover) error {
 	var names []string
 	for _, l := range left {
+		names = append(names, l.Describe())
 		_ = l.Signal(syscall.SIGKILL) // it may be gone by now
-		names = append(names, fmt.Sprintf("%s, pid %d", l.Name, l.PID))
 	}
 	return &core.Fault{Kind: core.Internal, What: "killed what did not end: " + strings.Join(names, "; ")}
 }

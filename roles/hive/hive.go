@@ -14,12 +14,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rbee/catalog"
+	"rbee/catalog/fetch"
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/beacon"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/pull"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
@@ -62,9 +64,14 @@ type hive struct {
 	catalog *catalog.Catalog
 	dirs    []string
 	idle    time.Duration
+	gpus    *machine.GPUs // nil: none
 	nursery nursery
 	hashes  hashes
 	report  reporter
+	names   cmdline.ModelNames
+	hubs    hubs
+	fetcher *fetch.Fetcher
+	pulls   *pull.Pulls[wish]
 
 	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
 	over context.CancelFunc
@@ -80,6 +87,7 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 		return err
 	}
 	defer h.over()
+	defer h.gpus.Close()
 	unlight, err := h.sayUp(c, ln)
 	if err != nil {
 		return errors.Join(err, ln.Close(), h.catalog.Close())
@@ -100,6 +108,10 @@ func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
 	h.report = newReporter(h)
 	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
+	h.names.File = d.Settings.Paths.Aliases
+	h.fetcher = fetch.New(fetch.Options{Dir: d.Settings.Paths.Models(), Log: d.Log, Bandwidth: d.Settings.Models.Bandwidth})
+	h.pulls = pull.New[wish](h.life)
+	h.checkPins()
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)
 	}
@@ -112,10 +124,16 @@ func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
 	}
 	h.url = fmt.Sprintf("http://127.0.0.1:%d", cmdline.Port(ln))
 	d.Hosts = append(d.Hosts, string(h.node), machine.Hostname())
+	if err := lease.Adopt(); err != nil {
+		d.Log.Warn("what workers leave behind is not adopted", "error", err.Error())
+	}
 	p := d.Settings.Paths
 	h.catalog, err = catalog.Open(d.Ctx, catalog.Options{File: p.Catalog(), Models: p.Models(), State: p.State, Log: d.Log})
 	if err != nil {
 		return nil, nil, errors.Join(err, ln.Close())
+	}
+	if h.gpus, err = machine.OpenGPUs(d.Settings.NVML); err != nil {
+		d.Log.Warn("no GPU is seen", "error", err.Error())
 	}
 	return h, ln, nil
 }
@@ -168,19 +186,32 @@ func detect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	gpus, broken := machine.OpenGPUs(s.NVML)
+	has, err := capabilities(s.Paths, gpus)
+	gpus.Close()
+	if broken = errors.Join(broken, err); broken != nil {
+		_, _ = fmt.Fprintln(c.App.ErrWriter, "Warning:", broken)
+	}
 	e := json.NewEncoder(c.App.Writer)
 	e.SetIndent("", "  ")
-	return e.Encode(capabilities(s.Paths))
+	return e.Encode(has)
 }
 
-func capabilities(p config.Paths) api.Capabilities {
+// capabilities are what the machine has. err names a GPU that cannot be seen.
+func capabilities(p config.Paths, gpus *machine.GPUs) (api.Capabilities, error) {
 	free, _ := machine.DiskFree(p.Models()) // 0 where the system does not say
-	return api.Capabilities{Hostname: machine.Hostname(), Version: core.Version, Devices: machine.Devices(), DiskFreeBytes: free}
+	cards, err := gpus.Devices()
+	return api.Capabilities{
+		Hostname: machine.Hostname(), Version: core.Version, Devices: append([]core.Device{machine.CPU()}, cards...), DiskFreeBytes: free,
+	}, err
 }
 
 // has is what this machine has for the hive's workers, within memory_max.
 func (h *hive) has() api.Capabilities {
-	a := capabilities(h.d.Settings.Paths)
+	a, err := capabilities(h.d.Settings.Paths, h.gpus)
+	if err != nil {
+		h.d.Log.Debug("a GPU is not seen", "error", err.Error())
+	}
 	if most := h.d.Settings.MemoryMax; most > 0 {
 		free := max(most-h.nursery.taken(), 0)
 		for i := range a.Devices {

@@ -2,6 +2,7 @@ package hive
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -125,6 +126,22 @@ func (n *nursery) spawn(w *worker, room func(others load) error, start func() er
 		n.workers = map[core.WorkerID]*worker{}
 	}
 	n.workers[w.id] = w
+	return nil
+}
+
+// settle waits until the memory of a device is back from the workers that have ended
+// there: what is in use for a moment only must neither be counted nor run into.
+func (n *nursery) settle(ctx context.Context, backend core.Backend, device int) error {
+	for _, w := range n.all("") {
+		if w.backend != backend || w.device != device || !w.gone() {
+			continue
+		}
+		select {
+		case <-w.back:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	return nil
 }
 

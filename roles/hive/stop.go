@@ -8,11 +8,15 @@ import (
 	"rbee/core/api"
 )
 
-// stopWorker ends a worker in order.
+// stopWorker ends a worker in order, and returns when its memory is back.
 func (h *hive) stopWorker(ctx context.Context, w *worker) {
 	w.become(api.Stopping, "")
 	step := w.child.Stop(ctx, w.client.Shutdown, h.grace())
 	h.d.Log.Info("worker ended", "worker_id", string(w.id), "step", string(step))
+	select {
+	case <-w.back:
+	case <-ctx.Done():
+	}
 }
 
 // stopAll ends workers, all at once.
@@ -28,6 +32,7 @@ func (h *hive) stopAll(ctx context.Context, list []*worker) {
 // and ends with its last.
 func (h *hive) drain(ctx context.Context) {
 	h.nursery.close()
+	h.pulls.End(errEnding) // what is there of them stays
 	limit := h.d.Settings.Limits.Drain
 	if end, ok := ctx.Deadline(); ok {
 		limit = time.Until(end)
@@ -48,10 +53,14 @@ func (h *hive) drain(ctx context.Context) {
 	all.Wait()
 }
 
-// end ends every worker and waits for whoever watches them.
+// end ends every worker and waits for whoever watches them. The last half of a second
+// before the hive itself is killed is not for GPUs that give back no memory.
 func (h *hive) end(ctx context.Context) {
 	h.nursery.close()
-	h.stopAll(ctx, h.nursery.all(""))
+	h.pulls.End(errEnding)
+	most, cancel := context.WithTimeout(ctx, h.d.Settings.Limits.HiveStop()-time.Second/2)
+	defer cancel()
+	h.stopAll(most, h.nursery.all(""))
 	h.over()
 	h.nursery.running.Wait()
 }
@@ -88,6 +97,7 @@ func (h *hive) retire(ctx context.Context, w *worker, idle time.Duration) error 
 	w.become(api.Stopping, "")
 	willEnd := func(context.Context) error { return nil }
 	w.child.Stop(context.WithoutCancel(ctx), willEnd, h.grace())
+	<-w.back
 	h.d.Log.Info("worker was idle", "worker_id", string(w.id), "for", idle.String())
 	return nil
 }

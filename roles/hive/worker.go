@@ -39,7 +39,10 @@ type worker struct {
 	started  time.Time
 	child    *lease.Child
 	log      *lease.Kept
+	release  func() // lets the model's files be removed
 	client   *client.Client
+	levels   []machine.Level // of the GPUs before it began
+	back     chan struct{}   // closed when what it had is free again, or was waited for long enough
 
 	mu    sync.Mutex // guards state and err
 	state api.WorkerState
@@ -69,6 +72,7 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	w := &worker{
 		id: r.WorkerID, node: h.node, backend: cmp.Or(r.Backend, core.CPU), device: r.Device, leaseID: r.LeaseID,
 		context: r.ContextLength, threads: r.Threads, token: h.d.Token, queenURL: cmp.Or(r.QueenURL, h.d.Boot.QueenURL), started: time.Now(), state: api.Loading,
+		back: make(chan struct{}),
 	}
 	if w.id == "" {
 		w.id = core.WorkerID("w-" + secure.RandomID()[:8])
@@ -84,9 +88,15 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.ref, w.needs = m.ref, m.needs
+	w.ref, w.needs, w.release = m.ref, m.needs, m.release
+	if err := h.nursery.settle(ctx, w.backend, w.device); err != nil {
+		m.release()
+		return nil, err
+	}
+	w.levels = h.gpus.Levels()
 	err = h.nursery.spawn(w, func(others load) error { return room(m.needs, others, h.d.Settings.MemoryMax) }, func() error { return h.start(ctx, w, r, m, run) })
 	if err != nil {
+		m.release()
 		return nil, err
 	}
 	h.nursery.running.Go(func() { h.watch(w) }) //nolint:contextcheck // the worker outlives the call
@@ -149,11 +159,14 @@ func (h *hive) watch(w *worker) {
 	<-w.child.Done()
 	loaded()
 	w.client.Close()
+	w.release()
 	defer h.report.changed()
 	if state, _ := w.get(); state == api.Stopping {
+		h.giveBack(w)
 		h.nursery.remove(w.id)
 		return
 	}
+	h.nursery.running.Go(func() { h.giveBack(w) })
 	why := "exit status 0"
 	if err := w.child.Err(); err != nil {
 		why = err.Error()
@@ -215,9 +228,35 @@ func (h *hive) heed(ctx context.Context, w *worker) {
 	w.child.Stop(context.WithoutCancel(ctx), nil, h.grace())
 }
 
+// backMost is how long the driver of a GPU may take to give back a worker's memory;
+// one or two seconds are usual.
+const backMost = 10 * time.Second
+
+// giveBack returns when what an ended worker had is free. The kernel has freed its
+// memory of the machine before its end was seen. A GPU's driver may be slower. What
+// does not come back is said, and the next worker finds less.
+func (h *hive) giveBack(w *worker) {
+	defer close(w.back)
+	ctx, cancel := context.WithTimeout(h.life, backMost)
+	defer cancel()
+	if err := h.gpus.Back(ctx, w.child.Proc.PID, w.levels); err != nil {
+		h.d.Log.Warn("the memory of a worker is not back", "worker_id", string(w.id), "error", err.Error())
+	}
+}
+
+// gone tells whether the worker's process has ended.
+func (w *worker) gone() bool {
+	select {
+	case <-w.child.Exited():
+		return true
+	default:
+		return false
+	}
+}
+
 // promised is the memory that a worker which loads will still take.
 func (w *worker) promised() int64 {
-	if state, _ := w.get(); state != api.Loading {
+	if state, _ := w.get(); state != api.Loading || w.gone() {
 		return 0
 	}
 	return max(w.needs-machine.RSS(w.child.Proc.PID), 0)
@@ -225,7 +264,7 @@ func (w *worker) promised() int64 {
 
 // taken is the memory that a worker has or will have.
 func (w *worker) taken() int64 {
-	if state, _ := w.get(); state == api.Failed {
+	if state, _ := w.get(); state == api.Failed || w.gone() {
 		return 0
 	}
 	return max(w.needs, machine.RSS(w.child.Proc.PID))

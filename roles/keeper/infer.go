@@ -33,7 +33,7 @@ func inferCommand() *cli.Command {
 			"Without a queen that runs, one is started, and everything that was started ends with the answer.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "node", Usage: "the machine: localhost, or a `NAME` of ~/.ssh/config"},
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `FILE.gguf`, or embedded"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `FILE.gguf`, a model of model list, one to be pulled, or embedded"},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT`"},
 			&cli.StringFlag{Name: "system", Usage: "`TEXT` that says how to answer"},
 			&cli.IntFlag{Name: "max-tokens", Aliases: []string{"n"}, Usage: "of the answer; without it, to the end of the context"},
@@ -69,25 +69,17 @@ func infer(c *cli.Context) error {
 		defer cancel()
 	}
 	ctx = client.WithTrace(ctx, trace)
-	s := newScreen(c)
 	settings, err := cmdline.Settings()
 	if err != nil {
 		return err
 	}
+	s := newScreen(c, settings.Terminal)
+	s.model = nameOf(r.Model)
 	q, err := findQueen(ctx, c, settings, s)
 	if err != nil {
 		return err
 	}
-	err = q.askThrough(ctx, c, settings, r, s)
-	if errors.Is(err, errReaderGone) {
-		err = nil // as head does: enough was read
-	}
-	ended := q.end(s)
-	if ended == nil || err == nil {
-		return cmp.Or(err, ended)
-	}
-	s.verdict(ended) // what went wrong first is the error
-	return err
+	return q.finish(ctx, s, q.askThrough(ctx, c, settings, r, s))
 }
 
 // askThrough asks again after a host key was trusted. The known_hosts of a queen
@@ -268,6 +260,9 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 
 // why says what ended the answer: a signal, the time, the queen's death, or err.
 func (q *queen) why(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -96,7 +96,7 @@ func startQueen(ctx context.Context, c *cli.Context, settings config.Settings, s
 	}
 	q.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: token})
 	if err := q.awaitUp(ctx, settings.Limits.QueenUp, q.child.Done(), q.child.Err); err != nil {
-		_ = q.end(s) //nolint:contextcheck // the end has its own time; the first error is the one to tell
+		_ = q.end(ctx, s) // the first error is the one to tell
 		return nil, err
 	}
 	s.narrate(api.QueenStart, fmt.Sprintf("queen up on port %d", port))
@@ -123,40 +123,41 @@ func (q *queen) awaitUp(ctx context.Context, most time.Duration, gone <-chan str
 
 // end ends what we started and proves it: the run's mark is looked for in every
 // process of this machine, and the queen says what she ended on others. What does
-// not end by itself is killed: it carries our mark.
-func (q *queen) end(s *screen) error {
+// not end by itself is killed: it carries our mark. It has its own time, whatever ctx has.
+func (q *queen) end(ctx context.Context, s *screen) error {
 	defer q.client.Close()
 	if q.child == nil {
 		return nil
 	}
 	began := time.Now()
-	before, _ := lease.Leftovers(q.run)
-	q.child.Stop(context.Background(), nil, lease.Grace{Term: q.stop})
-	left := settled(q.run, q.settle)
+	before := lease.Count(q.run, 0)
+	q.child.Stop(context.WithoutCancel(ctx), nil, lease.Grace{Term: q.stop})
+	left := settled(before, q.settle)
+	holds := described(left)
 	for _, p := range left {
 		_ = p.Signal(syscall.SIGKILL)
 	}
 	still := left
 	if len(left) > 0 {
-		still = settled(q.run, q.settle)
+		still = settled(before, q.settle)
 	}
 	unseen := q.unseen()
 	if len(left)+len(unseen)+len(q.told.failed()) == 0 {
-		s.narrate(api.Cleanup, fmt.Sprintf("cleaned up: %s ended in %.2f s, nothing left", q.names(before), time.Since(began).Seconds()))
+		s.narrate(api.Cleanup, fmt.Sprintf("cleaned up: %s ended in %.2f s%s, nothing left", q.names(before.Procs), time.Since(began).Seconds(), q.freed(before)))
 		return nil
 	}
-	return q.verdict(left, still, unseen)
+	return q.verdict(left, still, holds, unseen)
 }
 
 // verdict is the fault of an end that is not proven.
-func (q *queen) verdict(left, still []lease.Leftover, unseen []core.NodeName) error {
+func (q *queen) verdict(left, still []lease.Leftover, holds []string, unseen []core.NodeName) error {
 	f := &core.Fault{Kind: core.Internal, What: "not everything that was started has ended by itself"}
-	for _, p := range left {
+	for i, p := range left {
 		what, there := "killed", slices.ContainsFunc(still, func(l lease.Leftover) bool { return l.Proc == p.Proc })
 		if there {
 			what, f.Try = "left", fmt.Sprintf("kill -9 %d", p.PID)
 		}
-		f.Facts = append(f.Facts, core.Text(what, fmt.Sprintf("%s, pid %d", p.Name, p.PID)))
+		f.Facts = append(f.Facts, core.Text(what, holds[i]))
 	}
 	for _, e := range q.told.failed() {
 		what := e.Error
@@ -184,16 +185,37 @@ func (q *queen) unseen() (nodes []core.NodeName) {
 	return nodes
 }
 
-// settled waits until nothing carries the mark, and returns what does when the
-// time is over.
-func settled(run string, most time.Duration) (left []lease.Leftover) {
+// described says of each process what it is and holds.
+func described(list []lease.Leftover) (texts []string) {
+	for _, p := range list {
+		texts = append(texts, p.Describe())
+	}
+	return texts
+}
+
+// settled waits until nothing of a census lives, and returns what does when the time
+// is over.
+func settled(there lease.Census, most time.Duration) (left []lease.Leftover) {
 	for end := time.Now().Add(most); ; {
-		left, _ = lease.Leftovers(run)
+		left = there.Left()
 		if len(left) == 0 || time.Now().After(end) {
 			return left
 		}
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+// freed says which ports are closed, and what each machine has free again.
+func (q *queen) freed(before lease.Census) (text string) {
+	if ports := before.Ports(); len(ports) > 0 {
+		text = ", " + closed(ports)
+	}
+	for _, e := range q.told.all() {
+		if free := memoryFree(e); free != "" {
+			text += fmt.Sprintf(", %s: %s", e.Node, free)
+		}
+	}
+	return text
 }
 
 // names says which processes there were: those of this machine, and of others by node.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -43,7 +44,7 @@ func stop(c *cli.Context) error {
 	}
 	if c.Bool("all") {
 		ended = errors.Join(ended, stopHive(c.Context, c))
-		stopLeftovers(c)
+		ended = errors.Join(ended, stopLeftovers(c))
 	}
 	return ended
 }
@@ -56,6 +57,11 @@ func stopQueen(ctx context.Context, c *cli.Context, q *client.Client) error {
 	}
 	var failed []core.Fact
 	whole := false
+	files, roots, err := lit(h.Instance)
+	if err != nil {
+		return err
+	}
+	before := lease.Count(h.Instance, 0, roots...)
 	err = q.Stop(ctx, func(e api.Ended) {
 		if whole = whole || e.All; e.All {
 			return
@@ -71,16 +77,68 @@ func stopQueen(ctx context.Context, c *cli.Context, q *client.Client) error {
 	if !whole {
 		return &core.Fault{Kind: core.NodeUnreachable, What: "the queen broke off before she had said what she ended", Cause: err, Try: "rbee stop --all"}
 	}
-	if !c.IsSet("queen") { // she is on this machine
-		for _, p := range settled(h.Instance, 10*time.Second) {
-			failed = append(failed, core.Text("left", fmt.Sprintf("%s, pid %d", p.Name, p.PID)))
-		}
+	here := !c.IsSet("queen") // else the processes of this machine are not hers
+	if here {
+		failed = append(failed, leftOf(before, files)...)
 	}
 	if len(failed) > 0 {
 		return &core.Fault{Kind: core.Internal, What: "not everything has ended", Facts: failed, Try: "rbee stop --all"}
 	}
-	_, err = fmt.Fprintln(c.App.Writer, "queen gone, nothing left")
+	gone := "queen gone, nothing left"
+	if here {
+		gone = fmt.Sprintf("queen gone, nothing left of %d processes here, %s", len(before.Procs), closed(before.Ports()))
+	}
+	_, err = fmt.Fprintln(c.App.Writer, gone)
 	return err
+}
+
+// lit are the files by which the daemons of a run are found, and these daemons.
+func lit(run string) (files map[string]api.Up, daemons []lease.Proc, err error) {
+	settings, err := cmdline.Settings()
+	if err != nil {
+		return nil, nil, err
+	}
+	files = map[string]api.Up{}
+	for _, name := range []string{"queen", "hive"} {
+		if up, ok := beacon.Find(settings.Paths.State, name); ok && up.Instance == run {
+			files[beacon.File(settings.Paths.State, name)] = up
+			daemons = append(daemons, lease.Proc{PID: up.PID, Started: up.Started})
+		}
+	}
+	return files, daemons, nil
+}
+
+// leftOf names what is left of a census, and files that its daemons have left.
+func leftOf(before lease.Census, files map[string]api.Up) (failed []core.Fact) {
+	for _, text := range described(settled(before, 10*time.Second)) {
+		failed = append(failed, core.Text("left", text))
+	}
+	for file, up := range files {
+		if beacon.Names(file, up) {
+			failed = append(failed, core.Text("left", file))
+		}
+	}
+	return failed
+}
+
+// closed says which ports are listened on no more.
+func closed(ports []int) string {
+	if len(ports) == 0 {
+		return "no port was open"
+	}
+	return "ports " + strings.Trim(fmt.Sprint(ports), "[]") + " closed"
+}
+
+// memoryFree is what a machine and its GPUs had free before and after.
+func memoryFree(e api.Ended) string {
+	var list []string
+	if e.Before > 0 && e.After > 0 {
+		list = append(list, fmt.Sprintf("memory free %s → %s", size(e.Before), size(e.After)))
+	}
+	for _, d := range e.Devices {
+		list = append(list, fmt.Sprintf("GPU %d free %s → %s", d.Device, size(d.Before), size(d.After)))
+	}
+	return strings.Join(list, ", ")
 }
 
 // proof is one line on a node.
@@ -89,8 +147,11 @@ func proof(e api.Ended) string {
 	if e.Bytes > 0 {
 		text += " with " + size(e.Bytes)
 	}
-	if e.Before > 0 && e.After > 0 {
-		text += fmt.Sprintf(", memory free %s → %s", size(e.Before), size(e.After))
+	if e.Processes > 0 {
+		text += fmt.Sprintf(", %d processes, %s", e.Processes, closed(e.Ports))
+	}
+	if free := memoryFree(e); free != "" {
+		text += ", " + free
 	}
 	if e.Error != "" {
 		text += " (" + e.Error + ")"
@@ -107,8 +168,8 @@ func stopHive(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	up, lit := beacon.Find(settings.Paths.State, "hive")
-	if !lit {
+	up, there := beacon.Find(settings.Paths.State, "hive")
+	if !there {
 		up.Port = hivePort
 	}
 	if !secure.Ours(up.Port) {
@@ -123,22 +184,39 @@ func stopHive(ctx context.Context, c *cli.Context) error {
 	probe, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	h, err := hive.Health(probe)
-	if err != nil && lit && ctx.Err() == nil {
+	if err != nil && there && ctx.Err() == nil {
 		return &core.Fault{Kind: core.Internal, What: fmt.Sprintf("the hive of pid %d does not answer", up.PID), Cause: err, Try: fmt.Sprintf("kill -KILL %d", up.PID)}
 	}
 	if err != nil || h.Role != "hive" {
 		return nil // something else
 	}
-	if err := hive.Shutdown(ctx); err != nil {
-		return err
-	}
-	return seeEnd(ctx, c, func() bool {
-		if lit { // one that only says nothing is not gone
+	gone := func() bool {
+		if there { // one that only says nothing is not gone
 			return !lease.Proc{PID: up.PID, Started: up.Started}.Alive()
 		}
 		now, err := hive.Health(ctx)
 		return err != nil || now.Instance != h.Instance
-	})
+	}
+	return endHive(ctx, c, hive, h.Instance, gone)
+}
+
+// endHive ends a hive that was found, and proves it.
+func endHive(ctx context.Context, c *cli.Context, hive *client.Client, run string, gone func() bool) error {
+	files, roots, err := lit(run)
+	if err != nil {
+		return err
+	}
+	before := lease.Count(run, 0, roots...)
+	if err := hive.Shutdown(ctx); err != nil {
+		return err
+	}
+	if err := seeEnd(ctx, c, gone); err != nil {
+		return err
+	}
+	if left := leftOf(before, files); len(left) > 0 {
+		return &core.Fault{Kind: core.Internal, What: "not everything of the hive has ended", Facts: left}
+	}
+	return nil
 }
 
 // seeEnd waits until the hive is gone.
@@ -160,16 +238,32 @@ func seeEnd(ctx context.Context, c *cli.Context, gone func() bool) error {
 }
 
 // stopLeftovers ends what carries the mark of any run and has lost its parent.
-func stopLeftovers(c *cli.Context) {
+func stopLeftovers(c *cli.Context) error {
+	var left []core.Fact
 	for _, p := range lease.Orphans() {
-		_ = p.Signal(syscall.SIGTERM)
-		gone := false
-		for end := time.Now().Add(10 * time.Second); !gone && time.Now().Before(end); <-time.After(10 * time.Millisecond) {
-			gone = !p.Alive()
-		}
-		if !gone {
+		said := p.Describe()
+		_ = p.Signal(syscall.SIGTERM) // it may be gone by now
+		if !ends(p.Proc) {
 			_ = p.Signal(syscall.SIGKILL)
 		}
-		_, _ = fmt.Fprintf(c.App.Writer, "%s, pid %d, gone\n", p.Name, p.PID)
+		if !ends(p.Proc) {
+			left = append(left, core.Text("left", said))
+			continue
+		}
+		_, _ = fmt.Fprintf(c.App.Writer, "%s, gone\n", said)
 	}
+	if len(left) > 0 {
+		return &core.Fault{Kind: core.Internal, What: "not everything of earlier runs has ended", Facts: left}
+	}
+	return nil
+}
+
+// ends waits until a process is gone, for ten seconds at most.
+func ends(p lease.Proc) bool {
+	for end := time.Now().Add(10 * time.Second); p.Alive(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }

@@ -3,6 +3,8 @@ package queen
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -200,10 +202,26 @@ func (f *fleet) weigh(ctx context.Context, l *link, e *api.Ended) {
 	}
 	if has, err := l.hive.Capabilities(ctx); err == nil && len(has.Devices) > 0 {
 		e.Before = has.Devices[0].MemoryFreeBytes
+		for _, d := range has.Devices {
+			if d.Backend == core.CUDA {
+				e.Devices = append(e.Devices, api.DeviceMemory{Device: d.Index, Name: d.Name, Before: d.MemoryFreeBytes})
+			}
+		}
 	}
 }
 
-// lookHere notes the memory of this machine after the end of its hive.
-func (f *fleet) lookHere(_ context.Context, e *api.Ended) {
+// lookHere notes the memory of this machine after the end of its hive. A queen sees no
+// GPU: what a hive would say is asked of one that only looks.
+func (f *fleet) lookHere(ctx context.Context, e *api.Ended) {
 	e.After = machine.ReadMemory().Available
+	if len(e.Devices) == 0 {
+		return
+	}
+	look := exec.CommandContext(ctx, "/proc/self/exe")
+	look.Args = []string{"rbee", "hive", "detect"}
+	said, err := look.Output()
+	var has api.Capabilities
+	if err == nil && json.Unmarshal(said, &has) == nil {
+		freeAfter(e, has.Devices)
+	}
 }

@@ -27,9 +27,9 @@ type link struct {
 	gone   <-chan struct{} // closed when the hive is
 	silent func() bool     // tells whether that is for want of a sign of life from its node; nil: no network lies between
 
-	end   func(context.Context, *api.Ended)    // ends it in order and says what that took
-	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
-	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
+	end   func(context.Context, *api.Ended) // ends it in order and says what that took
+	after func(context.Context, *api.Ended) // notes the machine's memory when the hive is gone; nil: nobody can
+	bulk  *bulk                             // a second connection, for copies; nil: the hive is on this machine
 	held  *holds
 
 	joined    <-chan struct{} // of a hive that ran before: closed when it has said what it has
@@ -98,7 +98,11 @@ func (h *holds) dropUnused() {
 
 // boot is what a hive must know.
 func (f *fleet) boot(name core.NodeName, queenURL string) lease.Boot {
-	return lease.Boot{Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode}
+	hub := f.q.d.Settings.Hub
+	return lease.Boot{
+		Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode,
+		HubEndpoint: hub.Endpoint, HubToken: hub.Token,
+	}
 }
 
 // here is the queen's URL on this machine.

@@ -78,7 +78,11 @@ func (f *fleet) startLocal(ctx context.Context, name core.NodeName, say narrator
 	l.held.add(l.hive.Close)
 	grace := lease.Grace{Term: f.q.d.Settings.Limits.HiveStop()}
 	l.after = f.lookHere
-	l.end = func(ctx context.Context, e *api.Ended) { e.Hive = string(child.Stop(ctx, nil, grace)) }
+	l.end = func(ctx context.Context, e *api.Ended) {
+		there := lease.Count("", 0, child.Proc)
+		e.Hive = string(child.Stop(ctx, nil, grace))
+		e.Gone = api.Gone{Processes: len(there.Procs), Ports: there.Ports()} // what is left is the keeper's to say
+	}
 	if l.info, err = f.awaitHealth(ctx, l.hive, child.Done(), child.Err); err != nil {
 		child.Stop(context.WithoutCancel(ctx), nil, grace)
 		l.held.drop()

@@ -27,6 +27,7 @@ func (a *answer) relay(ctx context.Context, s seat) error {
 	stalled, beat := stall(asking, limit, core.InferenceStalled, "the worker says nothing")
 	defer beat(0)
 	r := api.ExecuteRequest{TaskRequest: a.t.req, JobID: a.t.id, WorkerID: s.ID}
+	r.Model = s.Model // in full
 	for ev, err := range c.ExecuteSealed(stalled, r) {
 		if err != nil {
 			return a.broken(ctx, stalled, s, err)

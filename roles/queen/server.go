@@ -45,7 +45,16 @@ func (q *queen) routes() *echo.Echo {
 	e.POST("/v1/restart", q.restart)
 	e.DELETE("/v2/workers/:id", q.deleteWorker)
 	e.GET("/v2/models", q.listModels)
+	e.GET("/v2/models/found", q.foundModels)
 	e.POST("/v2/models/import", q.importModel)
+	e.POST("/v2/models/pull", q.pull)
+	e.GET("/v2/models/sources", q.sources)
+	e.POST("/v2/models/verify", q.verifyModels)
+	e.POST("/v2/models/gc", q.collectModels)
+	e.GET("/v2/models/:ref", q.showModel)
+	e.DELETE("/v2/models/:ref", q.removeModel)
+	e.GET("/v1/blobs/:hash", q.getBlob)
+	e.HEAD("/v1/blobs/:hash", q.getBlob)
 	e.POST("/v1/orchestrator/worker-ready", q.workerReady)
 	q.openAIRoutes(e)
 	return e
@@ -368,20 +377,4 @@ func (q *queen) models(ctx context.Context) []api.Model {
 		}
 		return list.Models
 	})
-}
-
-func (q *queen) listModels(c echo.Context) error {
-	return c.JSON(http.StatusOK, api.Models{Models: q.models(c.Request().Context())})
-}
-
-func (q *queen) importModel(c echo.Context) error {
-	var r api.ImportRequest
-	if err := serve.Body(c, &r); err != nil {
-		return err
-	}
-	m, err := q.allow(r.Path)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, m)
 }

@@ -25,7 +25,18 @@ type tunnel struct {
 	back  string // the queen's URL, as the node sees it
 	alive context.Context
 	held  *holds
-	words sync.Mutex // held while the node's last words are waited for: the connection stays
+	cut   chan struct{} // closed when the connection is lost
+	words sync.Mutex    // held while the node's last words are waited for: the connection stays
+}
+
+// lost tells whether the connection is seen to be gone.
+func (t *tunnel) lost() bool {
+	select {
+	case <-t.cut:
+		return true
+	default:
+		return false
+	}
 }
 
 func (t *tunnel) close() {
@@ -65,7 +76,8 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 		return nil, err
 	}
 	l.silent = t.conn.Silent
-	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
+	l.bulk = newBulk(f.base, func(ctx context.Context) (*tunnel, *client.Client, error) { return f.another(ctx, l, at) }) //nolint:contextcheck // it lives as long as the link
+	l.held.add(l.bulk.close)
 	return l, nil
 }
 
@@ -88,13 +100,14 @@ func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunne
 		return nil, err
 	}
 	alive, stop := context.WithCancel(f.base)
-	t := &tunnel{conn: conn, alias: at.Alias, alive: alive, held: &holds{}}
+	t := &tunnel{conn: conn, alias: at.Alias, alive: alive, held: &holds{}, cut: make(chan struct{})}
 	t.held.add(t.close)
 	t.held.add(stop)
 	t.held.run.Go(func() {
 		if err := conn.Watch(alive, limits.Beat, limits.BeatLost); err != nil {
 			f.q.d.Log.Warn("connection lost", "node", at.Alias, "error", err.Error())
 		}
+		close(t.cut)
 		t.close() // whatever reads from it sees the end
 	})
 	return t, nil
@@ -243,8 +256,9 @@ func (f *fleet) firstWord(ctx context.Context, name core.NodeName, proc *remote.
 func (l *link) endThere(ctx context.Context, e *api.Ended, t *tunnel, exe string, p lease.Proc) {
 	e.Hive = string(lease.Termed)
 	t.words.Lock()
-	err := t.conn.Kill(ctx, exe, p)
+	said, err := t.conn.Kill(ctx, exe, p)
 	t.words.Unlock()
+	_ = json.Unmarshal([]byte(said), &e.Gone) // empty when it failed
 	if err != nil && l.alive() && l.hive.Shutdown(ctx) == nil {
 		e.Hive, err = string(lease.Asked), nil
 	}
@@ -270,21 +284,34 @@ func (f *fleet) lookThere(ctx context.Context, e *api.Ended, conn *remote.Conn, 
 	var has api.Capabilities
 	if err == nil && json.Unmarshal(said, &has) == nil && len(has.Devices) > 0 {
 		e.After = has.Devices[0].MemoryFreeBytes
+		freeAfter(e, has.Devices)
 	}
 }
 
-// another is the link over a connection of its own: what is copied must not stand
-// before tokens and beats.
-func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*link, error) {
+// freeAfter notes what GPUs have free after the end.
+func freeAfter(e *api.Ended, devices []core.Device) {
+	for i := range e.Devices {
+		for _, d := range devices {
+			if d.Backend == core.CUDA && d.Index == e.Devices[i].Device {
+				e.Devices[i].After = d.MemoryFreeBytes
+			}
+		}
+	}
+}
+
+// another is the way to the link's hive, and back, over a connection of its own.
+func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*tunnel, *client.Client, error) {
 	t, err := f.login(ctx, at, func(api.Event) {})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	second := *l
-	second.held = t.held
-	second.hive = client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
-	t.held.add(second.hive.Close)
-	return &second, nil
+	if err := f.dig(ctx, t); err != nil {
+		t.held.drop()
+		return nil, nil, err
+	}
+	c := client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
+	t.held.add(c.Close)
+	return t, c, nil
 }
 
 // tokenOf is what the link's hive wants.

@@ -88,7 +88,7 @@ func readOptions(c *cli.Context) (options, error) {
 		backend: core.Backend(c.String("backend")), device: c.Int("device"), hive: c.String("hive"),
 		id: core.WorkerID(c.String("worker-id")), node: core.NodeName(c.String("node")),
 		ctx: c.Int("ctx"), slots: c.Int("slots"), threads: c.Int("threads"),
-		engine: "rbee " + core.Version, cpu: machine.Devices()[0].Name,
+		engine: "rbee " + core.Version, cpu: machine.CPU().Name,
 	}
 	if o.ref == "" {
 		o.ref = core.ModelRef("file:" + o.model)

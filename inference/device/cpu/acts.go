@@ -9,6 +9,8 @@ type acts struct {
 	cols []kernel.Act
 	by32 []kernel.Act32
 	by2  []kernel.Act256
+
+	scratch []kernel.Scratch // of each thread
 }
 
 // reset makes room for n columns of k values. The float form is set by whoever
@@ -52,11 +54,20 @@ func (a *acts) set(i int, x []float32) {
 	}
 }
 
-// multiply sets dst (n, w.Rows) to the thread's share of panels of W · columns. A
-// panel is multiplied with all columns before the next one is read.
+// atOnce is how many columns a panel is multiplied with before the next one is read:
+// so few that what they give stays in the cache, since rows of dst lie far apart, and
+// so many that reading the weights again for the next ones costs little.
+const atOnce = 32
+
+// multiply sets dst (n, w.Rows) to the thread's share of panels of W · columns.
 func (a *acts) multiply(dst []float32, w weight, thread, threads int) {
+	w.await()
 	from, to := share(w.Panels(), thread, threads)
-	for p := from; p < to; p++ {
-		w.MulColumns(dst, p, a.cols)
+	for cols := a.cols; len(cols) > 0; {
+		n := min(atOnce, len(cols))
+		for p := from; p < to; p++ {
+			w.MulColumns(dst, p, cols[:n], &a.scratch[thread])
+		}
+		dst, cols = dst[n*w.Rows():], cols[n:]
 	}
 }

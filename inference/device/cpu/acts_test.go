@@ -32,7 +32,7 @@ func (op *products) step(b *barrier, thread, threads int) {
 func TestThreads(t *testing.T) {
 	const rows, k, n = 100, 512, 7
 	r := rand.New(rand.NewPCG(1, 2))
-	op := &products{a: &acts{}, x: make([]float32, n*k)}
+	op := &products{a: &acts{scratch: make([]kernel.Scratch, 8)}, x: make([]float32, n*k)}
 	for i := range op.x {
 		op.x[i] = float32(r.NormFloat64())
 	}
@@ -45,7 +45,7 @@ func TestThreads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		op.w, op.dst = append(op.w, weight{m}), append(op.dst, make([]float32, n*rows))
+		op.w, op.dst = append(op.w, weight{Matrix: m}), append(op.dst, make([]float32, n*rows))
 	}
 	var want []float32
 	for threads := 1; threads <= 4; threads++ {

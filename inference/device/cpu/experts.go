@@ -151,7 +151,7 @@ func (op *experts) multiply(cols []kernel.Act, dst []float32, of []device.Weight
 			continue
 		}
 		w := of[e].(weight)
-		a := acts{k: w.Cols(), cols: cols[from:to]}
+		a := acts{k: w.Cols(), cols: cols[from:to], scratch: op.d.acts.scratch}
 		a.multiply(dst[from*w.Rows():to*w.Rows()], w, thread, threads)
 	}
 }

@@ -32,11 +32,9 @@ func exp256(x VecVirtual) {
 
 func elementwise256() {
 	expKernel256()
-	siluKernel256()
+	activations256()
 	squares256()
 	scale256()
-	scores256()
-	values256()
 	quantize32x256()
 	quantize256x256()
 	maxAbs256()
@@ -83,22 +81,57 @@ func endSums(p []GPVirtual, sum [2]VecVirtual) {
 	RET()
 }
 
-func siluKernel256() {
-	p := function("siluMulAVX2", "func(dst, x, y *float32, n int)",
-		"takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+func activations256() {
+	gate256("silu", silu256)
+	gate256("gelu", gelu256)
+}
+
+// gate256 writes dst = f(x) and dst = f(x) · y.
+func gate256(name string, f func(x VecVirtual)) {
+	p := function(name+"AVX2", "func(dst, x *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "n")
 	Label("loop")
 	for i := range 2 {
-		v, e := YMM(), YMM()
+		v := YMM()
 		VMOVUPS(Mem{Base: p[1], Disp: 32 * i}, v)
-		VPXOR(words256(1<<31), v, e)
-		exp256(e)
-		VADDPS(float256(1), e, e)
-		VDIVPS(e, v, v)
+		f(v)
+		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
+	}
+	walk(p[2], 16, 64, p[0], p[1])
+	RET()
+
+	p = function(name+"MulAVX2", "func(dst, x, y *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+	Label("loop")
+	for i := range 2 {
+		v := YMM()
+		VMOVUPS(Mem{Base: p[1], Disp: 32 * i}, v)
+		f(v)
 		VMULPS(Mem{Base: p[2], Disp: 32 * i}, v, v)
 		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
 	}
 	walk(p[3], 16, 64, p[0], p[1], p[2])
 	RET()
+}
+
+func silu256(x VecVirtual) {
+	e := YMM()
+	VPXOR(words256(1<<31), x, e)
+	sigmoid256(x, e)
+}
+
+func gelu256(x VecVirtual) {
+	e := YMM()
+	VMULPS(x, x, e)
+	VMULPS(x, e, e)
+	VMULPS(float256(geluCube), e, e)
+	VADDPS(e, x, e)
+	VMULPS(float256(geluScale), e, e)
+	sigmoid256(x, e)
+}
+
+func sigmoid256(x, e VecVirtual) {
+	exp256(e)
+	VADDPS(float256(1), e, e)
+	VDIVPS(e, x, x)
 }
 
 func squares256() {
@@ -128,74 +161,6 @@ func scale256() {
 		VMOVUPS(v, Mem{Base: p[0], Disp: 32 * i})
 	}
 	walk(p[3], 16, 64, p[0], p[1], p[2])
-	RET()
-}
-
-func scores256() {
-	p := function("scoresAVX2", "func(s, q, k *float32, dim, stride int, scale float32, n int)",
-		"sets s for n tokens, a positive multiple of 16; stride is in bytes.", "s", "q", "k", "dim", "stride", "n")
-	s, q, k, dim, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
-	scale := YMM()
-	VBROADCASTSS(NewParamAddr("scale", 40), scale)
-	i, qi, ki := GP64(), GP64(), GP64()
-	Label("tokens")
-	acc := [2]VecVirtual{YMM(), YMM()}
-	for _, a := range acc {
-		VPXOR(a, a, a)
-	}
-	MOVQ(dim, i)
-	MOVQ(q, qi)
-	MOVQ(k, ki)
-	Label("dims")
-	x := YMM()
-	VBROADCASTSS(Mem{Base: qi}, x)
-	for j, a := range acc {
-		VFMADD231PS(Mem{Base: ki, Disp: 32 * j}, x, a)
-	}
-	ADDQ(Imm(4), qi)
-	ADDQ(stride, ki)
-	DECQ(i)
-	JNE(LabelRef("dims"))
-	for j, a := range acc {
-		VMULPS(scale, a, a)
-		VMOVUPS(a, Mem{Base: s, Disp: 32 * j})
-	}
-	ADDQ(Imm(64), s)
-	ADDQ(Imm(64), k)
-	SUBQ(Imm(16), n)
-	JG(LabelRef("tokens"))
-	VZEROUPPER()
-	RET()
-}
-
-func values256() {
-	p := function("valuesAVX2", "func(out, p, v *float32, tokens, stride, n int)",
-		"adds to n dimensions, a positive multiple of 16; stride is in bytes.", "out", "p", "v", "tokens", "stride", "n")
-	out, w, v, tokens, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
-	i, wi, vi := GP64(), GP64(), GP64()
-	Label("dims")
-	acc := loadSums(out)
-	MOVQ(tokens, i)
-	MOVQ(w, wi)
-	MOVQ(v, vi)
-	Label("tokens")
-	x := YMM()
-	VBROADCASTSS(Mem{Base: wi}, x)
-	for j, a := range acc {
-		VFMADD231PS(Mem{Base: vi, Disp: 32 * j}, x, a)
-	}
-	ADDQ(Imm(4), wi)
-	ADDQ(stride, vi)
-	DECQ(i)
-	JNE(LabelRef("tokens"))
-	for j, a := range acc {
-		VMOVUPS(a, Mem{Base: out, Disp: 32 * j})
-	}
-	ADDQ(Imm(64), out)
-	ADDQ(Imm(64), v)
-	SUBQ(Imm(16), n)
-	JG(LabelRef("dims"))
-	VZEROUPPER()
 	RET()
 }
 

@@ -14,6 +14,7 @@ var expPoly = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.166
 const (
 	expLow, expHigh, log2e, magic = -87.33654, 88.37626, 1.4426950408889634, 0x1.8p23
 	ln2hi, ln2lo                  = -0x1.62e400p-1, -0x1.7f7d1cp-20
+	geluCube, geluScale           = 0.044715, -2 * 0.7978845608028654
 )
 
 func float(v float32) Mem { return word(math.Float32bits(v)) }
@@ -39,11 +40,9 @@ func exp512(x VecVirtual) {
 
 func elementwise512() {
 	expKernel512()
-	siluKernel512()
+	activations512()
 	squares512()
 	scale512()
-	scores512()
-	values512()
 	quantize32x512()
 	quantize256x512()
 	maxAbs512()
@@ -91,21 +90,58 @@ func expKernel512() {
 	RET()
 }
 
-// siluKernel512: dst = x / (1 + exp(−x)) · y.
-func siluKernel512() {
-	p := function("siluMulAVX512", "func(dst, x, y *float32, n int)",
-		"takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+// activations512 are the functions between the matrices of an MLP, each alone and
+// times y. Their order of operations is that of activation.go.
+func activations512() {
+	gate512("silu", silu512)
+	gate512("gelu", gelu512)
+}
+
+// gate512 writes dst = f(x) and dst = f(x) · y.
+func gate512(name string, f func(x VecVirtual)) {
+	p := function(name+"AVX512", "func(dst, x *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "n")
 	Label("loop")
-	v, e := ZMM(), ZMM()
+	v := ZMM()
 	VMOVUPS(Mem{Base: p[1]}, v)
-	VPXORD_BCST(word(1<<31), v, e)
-	exp512(e)
-	VADDPS_BCST(float(1), e, e)
-	VDIVPS(e, v, v)
+	f(v)
+	VMOVUPS(v, Mem{Base: p[0]})
+	walk(p[2], 16, 64, p[0], p[1])
+	RET()
+
+	p = function(name+"MulAVX512", "func(dst, x, y *float32, n int)", "takes n, a positive multiple of 16.", "dst", "x", "y", "n")
+	Label("loop")
+	v = ZMM()
+	VMOVUPS(Mem{Base: p[1]}, v)
+	f(v)
 	VMULPS(Mem{Base: p[2]}, v, v)
 	VMOVUPS(v, Mem{Base: p[0]})
 	walk(p[3], 16, 64, p[0], p[1], p[2])
 	RET()
+}
+
+// silu512: x / (1 + exp(−x)).
+func silu512(x VecVirtual) {
+	e := ZMM()
+	VPXORD_BCST(word(1<<31), x, e)
+	sigmoid512(x, e)
+}
+
+// gelu512: x / (1 + exp(−2·√(2/π)·(x + 0.044715·x³))).
+func gelu512(x VecVirtual) {
+	e := ZMM()
+	VMULPS(x, x, e)
+	VMULPS(x, e, e)
+	VMULPS_BCST(float(geluCube), e, e)
+	VADDPS(e, x, e)
+	VMULPS_BCST(float(geluScale), e, e)
+	sigmoid512(x, e)
+}
+
+// sigmoid512 divides x by 1 + exp(e).
+func sigmoid512(x, e VecVirtual) {
+	exp512(e)
+	VADDPS_BCST(float(1), e, e)
+	VDIVPS(e, x, x)
 }
 
 func squares512() {
@@ -137,103 +173,6 @@ func scale512() {
 	VMULPS(Mem{Base: p[2]}, v, v)
 	VMOVUPS(v, Mem{Base: p[0]})
 	walk(p[3], 16, 64, p[0], p[1], p[2])
-	RET()
-}
-
-// scores512: a register holds one dimension of 16 tokens; no sum crosses lanes.
-func scores512() {
-	p := function("scoresAVX512", "func(s, q, k *float32, dim, stride int, scale float32, n int)",
-		"sets s for n tokens, a positive multiple of 16; stride is in bytes.", "s", "q", "k", "dim", "stride", "n")
-	s, q, k, dim, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
-	scale := ZMM()
-	VBROADCASTSS(NewParamAddr("scale", 40), scale)
-	i, qi, ki := GP64(), GP64(), GP64()
-	body := func(label string, registers int) {
-		acc := make([]VecVirtual, registers)
-		for j := range acc {
-			acc[j] = ZMM()
-			VPXORD(acc[j], acc[j], acc[j])
-		}
-		MOVQ(dim, i)
-		MOVQ(q, qi)
-		MOVQ(k, ki)
-		Label(label)
-		x := ZMM()
-		VBROADCASTSS(Mem{Base: qi}, x)
-		for j := range acc {
-			VFMADD231PS(Mem{Base: ki, Disp: 64 * j}, x, acc[j])
-		}
-		ADDQ(Imm(4), qi)
-		ADDQ(stride, ki)
-		DECQ(i)
-		JNE(LabelRef(label))
-		for j := range acc {
-			VMULPS(scale, acc[j], acc[j])
-			VMOVUPS(acc[j], Mem{Base: s, Disp: 64 * j})
-		}
-		ADDQ(U32(uint32(64*registers)), s)
-		ADDQ(U32(uint32(64*registers)), k)
-		SUBQ(Imm(uint64(16*registers)), n)
-	}
-	CMPQ(n, Imm(32))
-	JL(LabelRef("one"))
-	Label("two")
-	body("dims2", 2)
-	CMPQ(n, Imm(32))
-	JGE(LabelRef("two"))
-	TESTQ(n, n)
-	JE(LabelRef("done"))
-	Label("one")
-	body("dims1", 1)
-	Label("done")
-	VZEROUPPER()
-	RET()
-}
-
-// values512: out += p·V, 64 dimensions at a time, then 16.
-func values512() {
-	p := function("valuesAVX512", "func(out, p, v *float32, tokens, stride, n int)",
-		"adds to n dimensions, a positive multiple of 16; stride is in bytes.", "out", "p", "v", "tokens", "stride", "n")
-	out, w, v, tokens, stride, n := p[0], p[1], p[2], p[3], p[4], p[5]
-	i, wi, vi := GP64(), GP64(), GP64()
-	body := func(label string, registers int) {
-		acc := make([]VecVirtual, registers)
-		for j := range acc {
-			acc[j] = ZMM()
-			VMOVUPS(Mem{Base: out, Disp: 64 * j}, acc[j])
-		}
-		MOVQ(tokens, i)
-		MOVQ(w, wi)
-		MOVQ(v, vi)
-		Label(label)
-		x := ZMM()
-		VBROADCASTSS(Mem{Base: wi}, x)
-		for j := range acc {
-			VFMADD231PS(Mem{Base: vi, Disp: 64 * j}, x, acc[j])
-		}
-		ADDQ(Imm(4), wi)
-		ADDQ(stride, vi)
-		DECQ(i)
-		JNE(LabelRef(label))
-		for j := range acc {
-			VMOVUPS(acc[j], Mem{Base: out, Disp: 64 * j})
-		}
-		ADDQ(U32(uint32(64*registers)), out)
-		ADDQ(U32(uint32(64*registers)), v)
-		SUBQ(Imm(uint64(16*registers)), n)
-	}
-	Label("four")
-	CMPQ(n, Imm(64))
-	JL(LabelRef("one"))
-	body("tokens4", 4)
-	JMP(LabelRef("four"))
-	Label("one")
-	CMPQ(n, Imm(16))
-	JL(LabelRef("done"))
-	body("tokens1", 1)
-	JMP(LabelRef("one"))
-	Label("done")
-	VZEROUPPER()
 	RET()
 }
 

@@ -88,6 +88,7 @@ var q4k, q5k = formatK{"q4k", 512, 4608}, formatK{"q5k", 640, 5632}
 
 func tileK(f formatK, cols int) {
 	t := beginSuper(fmt.Sprintf("%sAVX512x%d", f.name, cols), cols)
+	t.near = f == wideQ4K
 	var mask VecVirtual
 	if f == q5k {
 		mask = constant(0x10101010)
@@ -102,9 +103,12 @@ func tileK(f formatK, cols int) {
 			t.repeat(fmt.Sprintf("sub%d", half), 4, f.sub, 32, func() {
 				clear512(t.acc)
 				t.clearOdd()
-				if f == q5k {
+				switch f {
+				case wideQ4K:
+					t.dot32Bytes(q4kQuants, kQuants)
+				case q5k:
 					t.dot32Fives(mask, q4kQuants, kQuants)
-				} else {
+				default:
 					t.dot32Nibbles(q4kQuants, kQuants)
 				}
 				t.addTotal(nextByte(scales[half]))

@@ -36,6 +36,8 @@ type tile struct {
 	// addition goes to a second set. Integers do not mind.
 	odd    [groups]VecVirtual
 	useOdd bool
+
+	near bool // weights are in the cache
 }
 
 // loadParams fetches what all kernels take.
@@ -100,6 +102,9 @@ func (t *tile) each(f func(g, c int)) {
 // the first pass over a panel finds them in the cache; then it costs nothing
 // that could be measured.
 func (t *tile) prefetch(disp int) {
+	if t.near {
+		return
+	}
 	PREFETCHT0(Mem{Base: t.w, Disp: disp + prefetchBytes})
 	PREFETCHT0(Mem{Base: t.w, Disp: disp + prefetchBytes + 64})
 }
@@ -260,6 +265,7 @@ var (
 	q50   = format32{"q50", 704, xCorr16, "fives", 640, 0}
 	q51   = format32{"q51", 768, 0, "fives", 640, 704}
 	q80   = format32{"q80", 1088, xCorr128, "bytes", 1024, 0}
+	wide  = format32{"wide", bytesBlock, xCorr128, "bytes", 1024, 0}
 	iq4nl = format32{"iq4nl", 576, xCorr128, "levels", 512, 0}
 	mxfp4 = format32{"mxfp4", 544, xCorr16, "levels", 512, 0}
 
@@ -295,6 +301,7 @@ func levels512(name string, values [16]int8, offset int) VecVirtual {
 
 func tile32(f format32, cols int) {
 	t := begin(fmt.Sprintf("%sAVX512x%d", f.name, cols), cols)
+	t.near = f == wide
 	var mask, table VecVirtual
 	if f.dot != "bytes" {
 		t.lowNibble = constant(0x0f0f0f0f)
@@ -325,7 +332,7 @@ func tile32(f format32, cols int) {
 			t.dot32Bytes(0, xQuants)
 		}
 		t.merge()
-		for at := f.scale; at < f.bytes; at += 64 {
+		for at := f.scale; at < f.bytes && !t.near; at += 64 {
 			PREFETCHT0(Mem{Base: t.w, Disp: at + prefetchBytes})
 		}
 		if f.min != 0 {
