@@ -162,7 +162,19 @@ func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] 
 
 // Execute asks a worker for an answer and yields its events. Breaking off ends it.
 func (c *Client) Execute(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
-	return c.stream(ctx, http.MethodPost, "/execute", r, nil)
+	return c.execute(ctx, r, api.Events)
+}
+
+// ExecuteSealed is Execute for who passes tokens on: each is an *api.Sealed.
+func (c *Client) ExecuteSealed(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
+	return c.execute(ctx, r, api.SealedEvents)
+}
+
+// execute may be sent a second time where a kept connection turns out to be dead
+// before anything has come back: the key, without a value, says so to the transport,
+// and is not sent.
+func (c *Client) execute(ctx context.Context, r api.ExecuteRequest, events reader) iter.Seq2[api.Numbered, error] {
+	return c.stream(ctx, http.MethodPost, "/execute", r, http.Header{"Idempotency-Key": nil}, events)
 }
 
 // CancelJob ends an answer of a worker. One that is not there has ended.

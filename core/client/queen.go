@@ -21,13 +21,13 @@ const most = 24 * time.Hour
 // Task asks a queen for an answer and yields its events as they come. A stream
 // that is cut off yields api.ErrStreamCut. Breaking off leaves the task.
 func (c *Client) Task(ctx context.Context, r api.TaskRequest) iter.Seq2[api.Numbered, error] {
-	return c.stream(ctx, http.MethodPost, "/v2/tasks", r, nil)
+	return c.stream(ctx, http.MethodPost, "/v2/tasks", r, nil, api.Events)
 }
 
 // TaskEvents yields the events of a task again, those after the one with id last.
 func (c *Client) TaskEvents(ctx context.Context, id core.TaskID, last int64) iter.Seq2[api.Numbered, error] {
 	return c.stream(ctx, http.MethodGet, "/v2/tasks/"+url.PathEscape(string(id))+"/events", nil,
-		http.Header{"Last-Event-Id": {strconv.FormatInt(last, 10)}})
+		http.Header{"Last-Event-Id": {strconv.FormatInt(last, 10)}}, api.Events)
 }
 
 // CancelTask ends a task. One that is not there has ended.

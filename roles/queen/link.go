@@ -21,7 +21,6 @@ type link struct {
 	node  core.NodeName
 	hive  *client.Client
 	info  api.Health
-	dial  dialer // nil: the hive is on this machine
 	pid   int    // of our child; 0: the hive is none
 	lease string // under which workers are spawned; empty: the hive itself lives by us
 
@@ -49,13 +48,14 @@ func (l *link) alive() bool {
 	}
 }
 
-// worker returns a client for a worker of the hive, by the port in its URL.
+// worker returns a client for a worker of the hive, by the port in its URL. Its
+// connections are the link's, and are used again.
 func (l *link) worker(at, token string) (*client.Client, error) {
 	port, err := portOf(at)
 	if err != nil {
 		return nil, err
 	}
-	return client.New("http://127.0.0.1:"+port, client.Options{Token: token, DialContext: l.dial}), nil
+	return l.hive.At("http://127.0.0.1:"+port, token), nil
 }
 
 // portOf returns the port of a worker's URL.

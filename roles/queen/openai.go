@@ -106,9 +106,9 @@ func (a *chatAnswer) stream(c echo.Context) error {
 	var failed error
 	err := a.t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
-		case *api.Token:
+		case *api.Sealed:
 			a.begin(c)
-			return a.send(openai.Choice{Delta: &openai.Message{Content: &ev.Text}, Logprobs: (*openai.Logprobs)(nil).Add(ev)})
+			return a.token(ev)
 		case *api.End:
 			a.begin(c)
 			return a.end(ev)
@@ -155,6 +155,14 @@ func (a *chatAnswer) begin(c echo.Context) {
 		empty := ""
 		_ = a.send(openai.Choice{Delta: &openai.Message{Role: "assistant", Content: &empty}}) // the next one fails, too
 	})
+}
+
+func (a *chatAnswer) token(s *api.Sealed) error {
+	t, err := s.Token()
+	if err != nil {
+		return err
+	}
+	return a.send(openai.Choice{Delta: &openai.Message{Content: &t.Text}, Logprobs: (*openai.Logprobs)(nil).Add(t)})
 }
 
 func (a *chatAnswer) send(choices ...openai.Choice) error {

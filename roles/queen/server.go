@@ -146,12 +146,7 @@ func stream(c echo.Context, t *task, last int64) error {
 	defer alive.Wait()
 	defer cancel()
 	alive.Go(func() { out.KeepAlive(ctx, quiet, func() string { return "working" }) })
-	err := t.follow(ctx, last, func(ev api.Numbered) error {
-		if ev.ID == 0 {
-			return out.Send(ev.Event)
-		}
-		return out.SendID(ev.ID, ev.Event)
-	})
+	err := t.batches(ctx, last, func(ev api.Numbered) error { return out.Put(ev.ID, ev.Event) }, out.Flush)
 	if errors.Is(err, errOvertaken) {
 		err = out.Send(api.Fail(err, 0))
 	}
@@ -168,10 +163,14 @@ func collect(ctx context.Context, t *task, each func(*api.Token)) (out api.TaskR
 	var failed error
 	err = t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
-		case *api.Token:
-			text.WriteString(ev.Text)
+		case *api.Sealed:
+			tok, err := ev.Token()
+			if err != nil {
+				return err
+			}
+			text.WriteString(tok.Text)
 			if each != nil {
-				each(ev)
+				each(tok)
 			}
 		case *api.End:
 			out.End = *ev
