@@ -144,6 +144,36 @@ func TestPartsOverSSH(t *testing.T) {
 	}
 }
 
+// Who is offline runs what is here: the only model of a repository, whatever its
+// quantization is, and what another program has fetched.
+func TestOffline(t *testing.T) {
+	w := newWorld(t)
+	h := newHub(t, repo, map[string][]byte{"tiny.Q3_K_M.gguf": model(t, "llama-256-q4_k_m.gguf")})
+	w.startEnv(h.env(), "rbee", "model", "pull", repo).expect(0)
+	const commit = "1111111111111111111111111111111111111111"
+	dir, content := filepath.Join(w.home, ".cache", "huggingface", "hub", "models--org--cached"), model(t, "llama-256-q8_0.gguf")
+	blob := filepath.Join(dir, "blobs", fmt.Sprintf("%x", sha256.Sum256(content)))
+	file := filepath.Join(dir, "snapshots", commit, "tiny.Q8_0.gguf")
+	for _, d := range []string{filepath.Dir(blob), filepath.Dir(file), filepath.Join(dir, "refs")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(blob, content, 0o600), os.Symlink(blob, file), os.WriteFile(filepath.Join(dir, "refs", "main"), []byte(commit), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range []string{repo, "org/cached"} {
+		r := w.startEnv([]string{"HF_ENDPOINT=http://127.0.0.1:1"}, "rbee", "infer", "--raw", "--temperature", "0", "--max-tokens", "5", "--model", model, "a bee")
+		r.expect(0, "which is here: the hub cannot be asked")
+		if r.stdout() == "" {
+			t.Errorf("%s: no answer", model)
+		}
+	}
+	if list := blobs(w.home); len(list) != 1 {
+		t.Errorf("of our own: %v", list)
+	}
+}
+
 // pulled is the last stage of a pull, and all that were there.
 func (q running) pulled(ctx context.Context, r api.PullRequest) (last api.PullStage, stages []string, err error) {
 	q.w.t.Helper()
