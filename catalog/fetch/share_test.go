@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,7 +218,7 @@ func TestParts(t *testing.T) {
 func TestBadPlans(t *testing.T) {
 	hub := hubtest.New(t)
 	for what, file := range map[string]fetch.File{
-		"path": {Name: "../x.gguf"}, "none": {}, "dots": {Name: ".."}, "hash": {Name: "x.gguf", SHA256: "../../x"},
+		"path": {Name: "../x.gguf"}, "none": {}, "dots": {Name: ".."}, "hidden": {Name: ".x.gguf"}, "long": {Name: strings.Repeat("x", 241)}, "hash": {Name: "x.gguf", SHA256: "../../x"},
 	} {
 		_, err := fetch.New(quick(t, hub)).Fetch(t.Context(), fetch.Plan{Ref: "hf:a/b", Files: []fetch.File{file, file}}, nil)
 		if !errors.Is(err, core.Invalid) {
