@@ -137,8 +137,8 @@ func (f *Fetcher) job(plan Plan, i int, before []Result) (*job, error) {
 	return j, nil
 }
 
-// here returns the file with the hash when it is in its place. Files get there only
-// whole and verified.
+// here returns the file with the hash when it is in its place, by its name and size.
+// Files get there only whole and verified.
 func (j *job) here(sum string) (Result, bool) {
 	if sum == "" {
 		return Result{}, false
