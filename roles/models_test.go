@@ -256,6 +256,9 @@ func TestPull(t *testing.T) {
 	if left := blobs(w.home); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
+	if gone, err := q.client.RemoveModel(t.Context(), core.Embedded, ""); !errors.Is(err, core.Invalid) {
+		t.Errorf("the embedded model removed: %+v, %v", gone, err)
+	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
 }
