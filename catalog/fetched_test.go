@@ -111,6 +111,19 @@ func TestFetchedRefuses(t *testing.T) {
 	}
 }
 
+// What comes and is no model is refused, and does not take room for ever.
+func TestFetchedNoModel(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	whole := modeltest.GGUF("llama", 1, 64)
+	if m, err := c.AddFetched(t.Context(), fetched(t, o, "hf:org/repo:Q8_0", whole[:len(whole)/2])); !errors.Is(err, core.Invalid) {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	if left := names(t, o.Models); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
 // On a disk that is full to its last byte a model can be removed, and what cannot be
 // registered is said.
 func TestFullDisk(t *testing.T) {

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -63,6 +65,35 @@ func TestOneWorkerForNames(t *testing.T) {
 	}
 	if list := q.workers(); len(list) != 1 || string(list[0].ModelRef) != "hf:"+repo+":Q4_K_M" {
 		t.Errorf("workers: %+v", list)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// While a model is on its way OpenAI's stream says so in comments.
+func TestOpenAIDownload(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	_, _ = h.stopAt(100_000)
+	q := w.queen(h.env())
+	q.up("localhost")
+	body := strings.NewReader(`{"model":"` + repo + `","stream":true,"max_tokens":2,"temperature":0,"messages":[{"role":"user","content":"a bee"}]}`)
+	r, err := http.Post(q.url+"/v1/chat/completions", "application/json", body) //nolint:noctx // it ends with the queen
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	said, done := false, false
+	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
+		if line := lines.Text(); strings.HasPrefix(line, ": downloading ") && !said {
+			said = true
+			h.goOn()
+		} else if line == "data: [DONE]" {
+			done = said
+		}
+	}
+	if r.StatusCode != http.StatusOK || !done {
+		t.Errorf("%s, said %t, done after that %t", r.Status, said, done)
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
@@ -329,6 +360,8 @@ func TestHubRefuses(t *testing.T) {
 	refused(repo+":Q5_K_M", core.ModelNotFound)
 	refused("a name", core.Invalid)
 	refused("nobody-knows", core.ModelNotFound)
+	h.Add("org/cut-GGUF", "cut.Q4_K_M.gguf", model(t, "llama-256-q4_k_m.gguf")[:300_000])
+	refused("org/cut-GGUF", core.Unsupported)
 	h.Want(token)
 	refused(repo, core.ModelGated)
 	signal(t, command{closed.cmd.Process}, syscall.SIGTERM)

@@ -154,6 +154,12 @@ func (h *hive) fetch(ctx context.Context, p *pull.Pull, plan fetch.Plan, source 
 	}
 	defer h.report.changed()
 	m, err := h.catalog.AddFetched(ctx, a)
+	if errors.Is(err, core.Invalid) {
+		return m, &core.Fault{
+			Kind: core.Unsupported, What: fmt.Sprintf("%s came as %s has it, but is no whole GGUF file", plan.Ref, plan.From),
+			Try: "choose another quantization, or another repository", Cause: err,
+		}
+	}
 	if err == nil {
 		h.d.Log.Info("model fetched", "model", string(m.Ref), "bytes", m.Size, "from", plan.From)
 	}
