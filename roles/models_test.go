@@ -78,7 +78,7 @@ func TestOpenAIDownload(t *testing.T) {
 	q := w.queen(h.env())
 	q.up("localhost")
 	body := strings.NewReader(`{"model":"` + repo + `","stream":true,"max_tokens":2,"temperature":0,"messages":[{"role":"user","content":"a bee"}]}`)
-	r, err := http.Post(q.url+"/v1/chat/completions", "application/json", body) //nolint:noctx // it ends with the queen
+	r, err := http.Post(q.url+"/v1/chat/completions", "application/json", body)
 	if err != nil {
 		t.Fatal(err)
 	}
