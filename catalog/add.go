@@ -89,7 +89,13 @@ func (c *Catalog) AddFetched(ctx context.Context, a Addition) (Model, error) {
 		}
 		f.Promised = f.SHA256
 	}
-	return c.add(ctx, a)
+	m, err := c.add(ctx, a)
+	if errors.Is(err, core.Invalid) { // what no model can be made of goes, too
+		err = errors.Join(err, c.tx(ctx, func(tx *sql.Tx) error {
+			return c.deleteUnnamed(ctx, tx, Model{Source: a.Source, Files: a.Files})
+		}))
+	}
+	return m, err
 }
 
 // ownPath is where a file of our own copy lies. key is the hash of the first file.

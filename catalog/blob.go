@@ -101,7 +101,7 @@ func room(dir string, size int64) error {
 		return &core.Fault{
 			Kind: core.InsufficientDisk, What: fmt.Sprintf("the disk has no room for a model of %d bytes", size),
 			Facts: []core.Fact{core.Number("required_bytes", size), core.Number("available_bytes", free)},
-			Try:   "remove models: rm " + filepath.Join(dir, "*.gguf"),
+			Try:   "make room: rbee model list; rbee model rm MODEL",
 		}
 	}
 	return nil

@@ -19,9 +19,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
-	_ "github.com/mattn/go-sqlite3" // the driver
+	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
 
 	"rbee/core"
 )
@@ -96,12 +98,31 @@ type Catalog struct {
 func (c *Catalog) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return c.unwritten(err)
 	}
 	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+		return errors.Join(c.unwritten(err), tx.Rollback())
 	}
-	return tx.Commit()
+	return c.unwritten(tx.Commit())
+}
+
+// unwritten makes the fault of a change that could not be written.
+func (c *Catalog) unwritten(err error) error {
+	var of sqlite3.Error
+	isDB := errors.As(err, &of)
+	switch {
+	case isDB && of.Code == sqlite3.ErrFull || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
+		return &core.Fault{
+			Kind: core.InsufficientDisk, What: "the disk has no room for a change of the catalog",
+			Try: "make room: rbee model list; rbee model rm MODEL", Cause: err,
+		}
+	case isDB:
+		return &core.Fault{
+			Kind: core.Internal, What: fmt.Sprintf("the catalog %s cannot be written: %v", filepath.Base(c.o.File), of),
+			Try: "see that the file and its directory are there and may be written", Cause: err,
+		}
+	}
+	return err
 }
 
 // Close closes the file.

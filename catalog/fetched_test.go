@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,6 +108,52 @@ func TestFetchedRefuses(t *testing.T) {
 	}
 	if all, err := c.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("List: %v, %v", all, err)
+	}
+}
+
+// What comes and is no model is refused, and does not take room for ever.
+func TestFetchedNoModel(t *testing.T) {
+	o := options(t)
+	c := opened(t, o)
+	whole := modeltest.GGUF("llama", 1, 64)
+	if m, err := c.AddFetched(t.Context(), fetched(t, o, "hf:org/repo:Q8_0", whole[:len(whole)/2])); !errors.Is(err, core.Invalid) {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	if left := names(t, o.Models); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// On a disk that is full to its last byte a model can be removed, and what cannot be
+// registered is said.
+func TestFullDisk(t *testing.T) {
+	o := options(t)
+	dir := filepath.Dir(o.Models)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("no disk of its own for this test: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	c, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m := add(t, c, fetched(t, o, "hf:org/repo:Q8_0", append(modeltest.GGUF("llama", 1, 64), make([]byte, 1<<20)...)))
+	late := fetched(t, o, "hf:org/late:Q8_0", modeltest.GGUF("llama", 2, 64))
+	if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 8<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if _, err := c.AddFetched(t.Context(), late); !errors.Is(err, core.InsufficientDisk) || core.FaultOf(err).Try == "" {
+		t.Errorf("a model registered on a full disk: %v", err)
+	}
+	if err := c.Remove(t.Context(), m.Ref); err != nil {
+		t.Errorf("Remove: %v", err)
+	}
+	if all, err := c.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("List: %v, %v", all, err)
+	}
+	if _, err := os.Stat(m.Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its file is still there: %v", err)
 	}
 }
 

@@ -17,9 +17,42 @@ import (
 // other model is made of them. What is in place stays. A model that a process uses is
 // an error; one that is not there is none.
 func (c *Catalog) Remove(ctx context.Context, ref core.ModelRef) error {
+	err := c.removeOnce(ctx, ref)
+	if errors.Is(err, core.InsufficientDisk) && c.makeRoom(ctx, ref) {
+		err = c.removeOnce(ctx, ref)
+	}
+	if err != nil {
+		return fmt.Errorf("catalog: remove %s: %w", ref, err)
+	}
+	return nil
+}
+
+// makeRoom deletes the files of a model that is to be removed from a disk which is so
+// full that the catalog cannot even write that. A crash after it leaves rows whose
+// files have gone, which Find removes.
+func (c *Catalog) makeRoom(ctx context.Context, ref core.ModelRef) bool {
+	m, err := one(ctx, c.db, ref)
+	if err != nil || !m.Own() {
+		return false
+	}
 	locks := held{}
 	defer locks.release()
-	err := c.tx(ctx, func(tx *sql.Tx) error {
+	others, err := query(ctx, c.db, "WHERE m.ref IN (SELECT ref FROM files WHERE path = ? AND ref <> ?)", m.Path, ref)
+	if err != nil || len(others) > 0 || !locks.take(m.Path) {
+		return false
+	}
+	for _, f := range m.Files {
+		if err := c.delete(f.Path); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Catalog) removeOnce(ctx context.Context, ref core.ModelRef) error {
+	locks := held{}
+	defer locks.release()
+	return c.tx(ctx, func(tx *sql.Tx) error {
 		m, err := one(ctx, tx, ref)
 		if errors.Is(err, core.ModelNotFound) {
 			return nil
@@ -32,10 +65,6 @@ func (c *Catalog) Remove(ctx context.Context, ref core.ModelRef) error {
 		}
 		return c.remove(ctx, tx, m)
 	})
-	if err != nil {
-		return fmt.Errorf("catalog: remove %s: %w", ref, err)
-	}
-	return nil
 }
 
 // gone forgets a model of which a file has gone. The files that are still there stay,

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -63,6 +65,35 @@ func TestOneWorkerForNames(t *testing.T) {
 	}
 	if list := q.workers(); len(list) != 1 || string(list[0].ModelRef) != "hf:"+repo+":Q4_K_M" {
 		t.Errorf("workers: %+v", list)
+	}
+	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
+	q.expect(143)
+}
+
+// While a model is on its way OpenAI's stream says so in comments.
+func TestOpenAIDownload(t *testing.T) {
+	w := newWorld(t)
+	h := tinyHub(t)
+	_, _ = h.stopAt(100_000)
+	q := w.queen(h.env())
+	q.up("localhost")
+	body := strings.NewReader(`{"model":"` + repo + `","stream":true,"max_tokens":2,"temperature":0,"messages":[{"role":"user","content":"a bee"}]}`)
+	r, err := http.Post(q.url+"/v1/chat/completions", "application/json", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	said, done := false, false
+	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
+		if line := lines.Text(); strings.HasPrefix(line, ": downloading ") && !said {
+			said = true
+			h.goOn()
+		} else if line == "data: [DONE]" {
+			done = said
+		}
+	}
+	if r.StatusCode != http.StatusOK || !done {
+		t.Errorf("%s, said %t, done after that %t", r.Status, said, done)
 	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
@@ -141,6 +172,36 @@ func TestPartsOverSSH(t *testing.T) {
 	q.expect(143)
 	if n := strings.Count(q.stderr(), `msg="model fetched"`); n != 1 {
 		t.Errorf("copied %d times", n)
+	}
+}
+
+// Who is offline runs what is here: the only model of a repository, whatever its
+// quantization is, and what another program has fetched.
+func TestOffline(t *testing.T) {
+	w := newWorld(t)
+	h := newHub(t, repo, map[string][]byte{"tiny.Q3_K_M.gguf": model(t, "llama-256-q4_k_m.gguf")})
+	w.startEnv(h.env(), "rbee", "model", "pull", repo).expect(0)
+	const commit = "1111111111111111111111111111111111111111"
+	dir, content := filepath.Join(w.home, ".cache", "huggingface", "hub", "models--org--cached"), model(t, "llama-256-q8_0.gguf")
+	blob := filepath.Join(dir, "blobs", fmt.Sprintf("%x", sha256.Sum256(content)))
+	file := filepath.Join(dir, "snapshots", commit, "tiny.Q8_0.gguf")
+	for _, d := range []string{filepath.Dir(blob), filepath.Dir(file), filepath.Join(dir, "refs")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(blob, content, 0o600), os.Symlink(blob, file), os.WriteFile(filepath.Join(dir, "refs", "main"), []byte(commit), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range []string{repo, "org/cached"} {
+		r := w.startEnv([]string{"HF_ENDPOINT=http://127.0.0.1:1"}, "rbee", "infer", "--raw", "--temperature", "0", "--max-tokens", "5", "--model", model, "a bee")
+		r.expect(0, "which is here: the hub cannot be asked")
+		if r.stdout() == "" {
+			t.Errorf("%s: no answer", model)
+		}
+	}
+	if list := blobs(w.home); len(list) != 1 {
+		t.Errorf("of our own: %v", list)
 	}
 }
 
@@ -226,6 +287,9 @@ func TestPull(t *testing.T) {
 	if left := blobs(w.home); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
+	if gone, err := q.client.RemoveModel(t.Context(), core.Embedded, ""); !errors.Is(err, core.Invalid) {
+		t.Errorf("the embedded model removed: %+v, %v", gone, err)
+	}
 	signal(t, command{q.cmd.Process}, syscall.SIGTERM)
 	q.expect(143)
 }
@@ -296,6 +360,8 @@ func TestHubRefuses(t *testing.T) {
 	refused(repo+":Q5_K_M", core.ModelNotFound)
 	refused("a name", core.Invalid)
 	refused("nobody-knows", core.ModelNotFound)
+	h.Add("org/cut-GGUF", "cut.Q4_K_M.gguf", model(t, "llama-256-q4_k_m.gguf")[:300_000])
+	refused("org/cut-GGUF", core.Unsupported)
 	h.Want(token)
 	refused(repo, core.ModelGated)
 	signal(t, command{closed.cmd.Process}, syscall.SIGTERM)

@@ -3,7 +3,6 @@ package fetch
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -51,7 +50,7 @@ func (d *pull) full(need, free int64, cause error) error {
 		Kind:  core.InsufficientDisk,
 		What:  fmt.Sprintf("the disk has no room for what is missing of %s", d.j.ref),
 		Facts: []core.Fact{core.Number("required_bytes", need), core.Number("available_bytes", free), core.Text("path", d.f.o.Dir)},
-		Try:   "remove models: rm " + filepath.Join(d.f.o.Dir, "*.gguf"), Cause: cause,
+		Try:   "make room: rbee model list; rbee model rm MODEL", Cause: cause,
 	}
 }
 

@@ -43,6 +43,7 @@ const (
 	maxRange   = 64 * mebi
 	maxPieces  = 1 << 16 // of one file, whatever its size is said to be
 	maxSize    = 1 << 50 // bytes of one file
+	maxName    = 240     // bytes of a part's name: file systems take 255, and what is damaged gets a suffix
 )
 
 func (o Options) withDefaults() Options {
@@ -119,8 +120,8 @@ func (f *Fetcher) job(plan Plan, i int, before []Result) (*job, error) {
 	if j.SHA256 != "" && !isSum(j.SHA256) {
 		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("%s: %.80q is no SHA-256", plan.Ref, j.SHA256)}
 	}
-	if strings.ContainsAny(j.Name, "/\x00") || j.Name == "" || j.Name == "." || j.Name == ".." {
-		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("%s: %.80q is no name of a file", plan.Ref, j.Name)}
+	if strings.ContainsAny(j.Name, "/\x00") || j.Name == "" || strings.HasPrefix(j.Name, ".") || len(plan.Files) > 1 && len(j.Name) > maxName {
+		return nil, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("%s: %.80q is no name of a file here", plan.Ref, j.Name)}
 	}
 	name := sha256.Sum256([]byte(string(plan.Ref) + "\x00" + plan.Revision + "\x00" + j.Name))
 	j.key = cmp.Or(j.SHA256, hex.EncodeToString(name[:]))
@@ -136,8 +137,8 @@ func (f *Fetcher) job(plan Plan, i int, before []Result) (*job, error) {
 	return j, nil
 }
 
-// here returns the file with the hash when it is in its place. Files get there only
-// whole and verified.
+// here returns the file with the hash when it is in its place, by its name and size.
+// Files get there only whole and verified.
 func (j *job) here(sum string) (Result, bool) {
 	if sum == "" {
 		return Result{}, false

@@ -3,6 +3,8 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -127,9 +129,9 @@ func (f *Fetcher) bring(ctx context.Context, j *job, fl *flight) (Result, error)
 // claim returns the part of j with its lock, or the whole file if it is here, or has
 // come while another process fetched it.
 func (f *Fetcher) claim(ctx context.Context, j *job, fl *flight) (*part, Result, error) {
-	sum := j.SHA256
+	sum, came := j.SHA256, false
 	for {
-		if r, ok := j.here(sum); ok {
+		if r, ok := j.here(sum); ok && came {
 			return nil, r, nil
 		}
 		p, err := openPart(f.o.Dir, j.key)
@@ -139,20 +141,40 @@ func (f *Fetcher) claim(ctx context.Context, j *job, fl *flight) (*part, Result,
 		if err := f.await(ctx, p, fl); err != nil {
 			return nil, Result{}, errors.Join(err, p.Close())
 		}
-		r, ok := j.here(sum)
-		switch {
-		case ok && p.current(): // it came between the look and the lock
-			return nil, r, errors.Join(p.remove(), p.Close())
-		case p.current():
-			return p, Result{}, nil
+		if p.current() {
+			return f.unlessHere(ctx, j, p, sum, fl)
 		}
 		if st, err := p.load(); err == nil && st.Complete {
-			sum = st.SHA256
+			sum, came = st.SHA256, true
 		}
 		if err := p.Close(); err != nil {
 			return nil, Result{}, err
 		}
 	}
+}
+
+// unlessHere returns the part, whose lock we have, unless the whole file is in its
+// place: it is hashed, for a disk may have spoilt it since it came. One that is wrong
+// is put aside.
+func (f *Fetcher) unlessHere(ctx context.Context, j *job, p *part, sum string, fl *flight) (*part, Result, error) {
+	r, ok := j.here(sum)
+	if !ok {
+		return p, Result{}, nil
+	}
+	fl.at(api.StageVerifying)
+	got, err := sumOf(ctx, r.Path)
+	fl.at(api.StageDownloading)
+	switch {
+	case err != nil:
+		return nil, Result{}, errors.Join(err, p.Close())
+	case got == sum:
+		return nil, r, errors.Join(p.remove(), p.Close())
+	}
+	f.o.Log.Warn("a file is damaged and fetched again", "path", r.Path, "sha256", got)
+	if err := os.Rename(r.Path, r.Path+wrongSuffix); err != nil {
+		return nil, Result{}, errors.Join(fmt.Errorf("fetch: %w", err), p.Close())
+	}
+	return p, Result{}, nil
 }
 
 // await takes the lock of p, and tells meanwhile how far its owner is.

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	hashes "hash"
+	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +48,28 @@ func (d *pull) hash(ctx context.Context, complete <-chan struct{}) (string, erro
 		case <-ctx.Done():
 			d.keepHash(h, at)
 			return "", context.Cause(ctx)
+		}
+	}
+}
+
+// sumOf hashes a whole file.
+func sumOf(ctx context.Context, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("fetch: %w", err)
+	}
+	defer f.Close()
+	h, buf := sha256.New(), make([]byte, bufferSize)
+	for {
+		n, err := f.Read(buf)
+		h.Write(buf[:n])
+		switch {
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case err == io.EOF:
+			return hex.EncodeToString(h.Sum(nil)), nil
+		case err != nil:
+			return "", fmt.Errorf("fetch: %w", err)
 		}
 	}
 }

@@ -122,6 +122,9 @@ func (h *Hub) look(ctx context.Context, ref core.Hub, v variant, room Room) (p P
 		return Plan{}, 0, err
 	}
 	ref.Tag = cmp.Or(v.tag, ref.Tag, v.name)
+	if _, err := core.ParseModelRef(string(ref.Ref())); err != nil {
+		return Plan{}, 0, h.unwritable(ref, v.name, err)
+	}
 	p = Plan{Ref: ref.Ref(), Revision: commitOf(ref.Revision), From: h.u.Host, HTTP: h.o.HTTP}
 	p.Files = h.files(ref, v)
 	header, commit, err := h.peek(ctx, ref, p.Files[0])
@@ -140,6 +143,14 @@ func (h *Hub) look(ctx context.Context, ref core.Hub, v variant, room Room) (p P
 		need = n
 	}
 	return p, need, nil
+}
+
+// unwritable is the fault of a file whose name no reference can hold.
+func (h *Hub) unwritable(ref core.Hub, name string, err error) error {
+	return &core.Fault{
+		Kind: core.Unsupported, What: fmt.Sprintf("%s: the name of its file %.80q cannot be written in a reference", core.Hub{Repo: ref.Repo}.Ref(), name),
+		Try: "fetch it from " + h.page(ref) + " and give its path", Cause: err,
+	}
 }
 
 var commitPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)

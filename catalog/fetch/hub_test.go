@@ -2,10 +2,12 @@ package fetch_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -67,6 +69,7 @@ func TestResolve(t *testing.T) {
 		"the next, as two are":    {files: two, want: "hf:org/repo:Q8_0"},
 		"only one, MXFP4":         {files: map[string][]byte{"g-mxfp4.gguf": q(mega)}, want: "hf:org/repo:MXFP4", note: "the only model of the repository"},
 		"only one, unnamed":       {files: map[string][]byte{"g.gguf": q(mega)}, want: "hf:org/repo:g.gguf", note: "the only model of the repository"},
+		"no name for a reference": {files: map[string][]byte{"my model.gguf": q(mega)}, kind: core.Unsupported, says: []string{`its file "my model.gguf" cannot be written`, "give its path"}},
 		"none of the order":       {files: map[string][]byte{"g-Q2_K.gguf": q(mega), "g-Q3_K_S.gguf": q(mega)}, kind: core.ModelNotFound, says: []string{"has none of Q4_K_M, ", "available: Q2_K Q3_K_S", "hf:org/repo:Q2_K"}},
 		"F16 by another name":     {files: map[string][]byte{"g-fp16.gguf": q(mega), "g-q2_k.gguf": q(mega)}, want: "hf:org/repo:F16"},
 
@@ -288,6 +291,39 @@ func TestResolveTriesAgain(t *testing.T) {
 	if err != nil || len(p.Files) != 1 {
 		t.Errorf("got %+v, %v; after %v", p, err, asked)
 	}
+}
+
+// A hub that says when to ask again is heard.
+func TestRetryAfter(t *testing.T) {
+	h := newFakeHub(t, map[string][]byte{"m-Q4_0.gguf": model("llama", mega)})
+	h.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Retry-After", "61")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	said := &firstLine{then: cancel}
+	c, err := fetch.NewHub(fetch.HubOptions{Endpoint: h.hub.URL, Pause: 1, Log: slog.New(slog.NewTextHandler(said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Resolve(ctx, core.Hub{Repo: "org/repo"}, fetch.Room{}); !errors.Is(err, context.Canceled) || !strings.Contains(said.text, "wait=1m1s") {
+		t.Errorf("got %v, and the log %q", err, said.text)
+	}
+}
+
+// A firstLine keeps what is written first, and then does something.
+type firstLine struct {
+	text string
+	then func()
+}
+
+func (f *firstLine) Write(b []byte) (int, error) {
+	if f.text == "" {
+		f.text = string(b)
+		f.then()
+	}
+	return len(b), nil
 }
 
 func TestEndpoints(t *testing.T) {

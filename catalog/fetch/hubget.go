@@ -32,6 +32,9 @@ func (h *Hub) get(ctx context.Context, ref core.Hub, file string, source Source,
 			return err
 		}
 		wait := time.Duration(float64(pause) * (0.5 + rand.Float64()))
+		if said, ok := errors.AsType[retryAfter](err); ok {
+			wait = max(wait, said.wait)
+		}
 		h.o.Log.Info("hub asked again", "model", string(ref.Ref()), "try", n+1, "wait", wait, "error", err)
 		select {
 		case <-ctx.Done():
@@ -123,7 +126,7 @@ func (h *Hub) refused(resp *http.Response, ref core.Hub, file string) error {
 		f.Kind, f.What, f.Try = core.ModelGated, fmt.Sprintf("%s does not give %s to everybody", h.u.Host, model), h.howToEnter(ref)
 	default:
 		f.Kind, f.What = core.DownloadFailed, fmt.Sprintf("%s: %s answers %s", model, h.u.Host, resp.Status)
-		f.Try = "try again later"
+		f.Try, f.Cause = "try again later", withRetryAfter(errors.New(resp.Status), resp.Header, time.Now())
 		if status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout {
 			f.Cause, f.Try = errFinal, "see "+h.page(ref)
 		}

@@ -12,7 +12,8 @@ import (
 
 const (
 	partSuffix  = ".partial"
-	stateSuffix = ".json" // after partSuffix
+	stateSuffix = ".json"  // after partSuffix
+	wrongSuffix = ".wrong" // of a file that was damaged in its place
 )
 
 // A part is the file of a download that is under way, with its state beside it. Who

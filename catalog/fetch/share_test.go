@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -213,11 +214,39 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// A file in its place that is damaged is not taken: it is put aside and fetched again.
+func TestDamagedInPlace(t *testing.T) {
+	hub := hubtest.New(t)
+	data := content(21, 2*mega)
+	sum := hub.Add(repo, name, data)
+	o := quick(t, hub)
+	wrong := bytes.Clone(data)
+	wrong[mega] ^= 1
+	path := filepath.Join(o.Dir, sum+".gguf")
+	if err := os.WriteFile(path, wrong, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	results, err := fetch.New(o).Fetch(t.Context(), planOf(hub, data), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(results[0].Path); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%s is not what the hub has: %v", results[0].Path, err)
+	}
+	if got, err := os.ReadFile(path + ".wrong"); err != nil || !bytes.Equal(got, wrong) {
+		t.Errorf("the damaged file is not beside it: %v", err)
+	}
+	before := hub.Served(name)
+	if _, err := fetch.New(o).Fetch(t.Context(), planOf(hub, data), nil); err != nil || hub.Served(name) != before {
+		t.Errorf("again: %v, %d bytes more", err, hub.Served(name)-before)
+	}
+}
+
 // Names that would lead out of the directory are refused.
 func TestBadPlans(t *testing.T) {
 	hub := hubtest.New(t)
 	for what, file := range map[string]fetch.File{
-		"path": {Name: "../x.gguf"}, "none": {}, "dots": {Name: ".."}, "hash": {Name: "x.gguf", SHA256: "../../x"},
+		"path": {Name: "../x.gguf"}, "none": {}, "dots": {Name: ".."}, "hidden": {Name: ".x.gguf"}, "long": {Name: strings.Repeat("x", 241)}, "hash": {Name: "x.gguf", SHA256: "../../x"},
 	} {
 		_, err := fetch.New(quick(t, hub)).Fetch(t.Context(), fetch.Plan{Ref: "hf:a/b", Files: []fetch.File{file, file}}, nil)
 		if !errors.Is(err, core.Invalid) {

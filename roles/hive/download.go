@@ -126,13 +126,12 @@ func (h *hive) obtain(ctx context.Context, p *pull.Pull, r api.DownloadRequest) 
 		h.d.Log.Warn("copy failed", "model", string(r.ModelRef), "from", string(c.From), "error", err.Error())
 	}
 	plan, err := h.plan(ctx, hub, r.Use, r.LeaseID)
-	if errors.Is(err, core.DownloadFailed) || errors.Is(err, core.DownloadTimeout) {
-		if m, ok := h.offline(ctx, hub); ok {
-			return m, nil
-		}
-	}
 	if err != nil {
-		return catalog.Model{}, err
+		m, note, err := h.offline(ctx, hub, err)
+		if err == nil {
+			p.Say(api.PullStage{Stage: api.StageResolving, ModelRef: m.Ref, Note: note})
+		}
+		return m, err
 	}
 	p.Say(api.PullStage{Stage: api.StageResolving, ModelRef: plan.Ref, Note: plan.Note, From: plan.From, Total: sizeOf(plan)})
 	if m, ok := h.inPlace(ctx, hub, plan); ok {
@@ -155,6 +154,12 @@ func (h *hive) fetch(ctx context.Context, p *pull.Pull, plan fetch.Plan, source 
 	}
 	defer h.report.changed()
 	m, err := h.catalog.AddFetched(ctx, a)
+	if errors.Is(err, core.Invalid) {
+		return m, &core.Fault{
+			Kind: core.Unsupported, What: fmt.Sprintf("%s came as %s has it, but is no whole GGUF file", plan.Ref, plan.From),
+			Try: "choose another quantization, or another repository", Cause: err,
+		}
+	}
 	if err == nil {
 		h.d.Log.Info("model fetched", "model", string(m.Ref), "bytes", m.Size, "from", plan.From)
 	}

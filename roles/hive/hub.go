@@ -2,8 +2,11 @@ package hive
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -148,9 +151,42 @@ func (h *hive) inPlace(ctx context.Context, ref core.Hub, plan fetch.Plan) (cata
 	return catalog.Model{}, false
 }
 
-// offline uses a model that another program has fetched, as far as that program knows
-// what it is: the hub cannot be asked.
-func (h *hive) offline(ctx context.Context, ref core.Hub) (catalog.Model, bool) {
+// offline finds what is here of a repository when why is that its hub cannot be asked:
+// a model of the catalog in any quantization, or one that another program has fetched,
+// as far as that program knows what it is. It returns why else.
+func (h *hive) offline(ctx context.Context, ref core.Hub, why error) (m catalog.Model, note string, err error) {
+	if !errors.Is(why, core.DownloadFailed) && !errors.Is(why, core.DownloadTimeout) {
+		return m, "", why
+	}
+	m, ok := h.anyOf(ctx, ref)
+	if !ok {
+		m, ok = h.cached(ctx, ref)
+	}
+	if !ok {
+		return m, "", why
+	}
+	return m, fmt.Sprintf("%s, which is here: the hub cannot be asked", m.Ref), nil
+}
+
+// anyOf finds a model of a repository in the catalog, whatever its quantization is,
+// unless the reference says it.
+func (h *hive) anyOf(ctx context.Context, ref core.Hub) (catalog.Model, bool) {
+	all, err := h.catalog.List(ctx)
+	if err != nil || ref.Tag != "" {
+		return catalog.Model{}, false
+	}
+	var order []string
+	for _, m := range all {
+		if hub, ok := m.Ref.Hub(); ok && strings.EqualFold(hub.Repo, ref.Repo) {
+			order = append(order, hub.Tag)
+		}
+	}
+	m, err := h.catalog.FindHub(ctx, ref, order)
+	return m, err == nil
+}
+
+// cached uses a model that another program has fetched.
+func (h *hive) cached(ctx context.Context, ref core.Hub) (catalog.Model, bool) {
 	for _, full := range ref.Ref().Choices() {
 		want, _ := full.Hub()
 		for _, found := range stores.HuggingFace(os.Getenv, ref.Repo) {
@@ -208,7 +244,8 @@ func (h *hive) resolved(ctx context.Context, ref core.ModelRef, use api.Use) (ap
 	}
 	plan, err := h.plan(ctx, hub, use, "")
 	if err != nil {
-		return api.Resolved{}, err
+		m, note, err := h.offline(ctx, hub, err)
+		return api.Resolved{ModelRef: m.Ref, Note: note, OnDisk: err == nil, SizeBytes: m.Size}, err
 	}
 	return api.Resolved{ModelRef: plan.Ref, Note: plan.Note, From: plan.From, SizeBytes: sizeOf(plan), NeedsBytes: plan.Needs}, nil
 }

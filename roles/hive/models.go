@@ -199,8 +199,11 @@ func (h *hive) importModel(c echo.Context) error {
 // removeModel is DELETE /v1/models/{ref}. What a worker uses stays.
 func (h *hive) removeModel(c echo.Context) error {
 	ref, err := h.refOf(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case ref == core.Embedded:
+		return &core.Fault{Kind: core.Invalid, What: "the embedded model is in the program itself", Try: "rbee model list"}
 	}
 	if w := h.inUse(ref); w != nil {
 		return &core.Fault{Kind: core.WorkerBusy, What: fmt.Sprintf("model %s is in use by worker %s", ref, w.id), Try: "rbee unload " + string(ref)}

@@ -89,6 +89,9 @@ func (x *session) pulls(ctx context.Context) (list []*pull, err error) {
 
 // model is a reference as it was typed; of a path, one that the queen may read.
 func (x *session) model(ctx context.Context, typed string) (core.ModelRef, error) {
+	if typed == "" { // such as of a variable that is not set
+		return "", &core.Fault{Kind: core.Invalid, What: "the name of a model is empty", Try: "rbee model list"}
+	}
 	path, ok, err := modelPath(typed)
 	if err != nil || !ok {
 		return core.ModelRef(typed), err

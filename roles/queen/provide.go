@@ -190,7 +190,7 @@ func (q *queen) download(ctx context.Context, l *link, p *pull.Pull, r api.Downl
 		case ctx.Err() != nil:
 			return api.PullStage{}, context.Cause(ctx)
 		case err != nil:
-			return api.PullStage{}, err
+			return api.PullStage{}, cutOff(l, err)
 		case stage == nil:
 			continue
 		}
@@ -200,7 +200,18 @@ func (q *queen) download(ctx context.Context, l *link, p *pull.Pull, r api.Downl
 		}
 		p.Say(*stage)
 	}
-	return api.PullStage{}, &core.Fault{Kind: core.NodeUnreachable, What: fmt.Sprintf("the hive on %s says nothing of the download any more", l.node)}
+	return api.PullStage{}, cutOff(l, core.NodeUnreachable)
+}
+
+// cutOff is the fault of a hive that is not heard of any more while it downloads.
+func cutOff(l *link, err error) error {
+	if _, ok := errors.AsType[*core.Fault](err); ok || !errors.Is(err, core.NodeUnreachable) {
+		return err
+	}
+	return &core.Fault{
+		Kind: core.NodeUnreachable, What: fmt.Sprintf("the hive on %s says nothing of the download any more", l.node),
+		Try: "ask again: what has arrived is kept; rbee logs --node " + string(l.node) + " may say why", Cause: err,
+	}
 }
 
 // noted takes in that a hive has a model now: its report may come after the next one

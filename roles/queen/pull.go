@@ -132,8 +132,11 @@ func nowhere(ref core.ModelRef) error {
 // removeModel is DELETE /v2/models/{ref}?node=: from every node that has it.
 func (q *queen) removeModel(c echo.Context) error {
 	links, ref, err := q.owners(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case ref == core.Embedded:
+		return &core.Fault{Kind: core.Invalid, What: "the embedded model is in the program itself", Try: "rbee model list"}
 	}
 	out := api.Removed{Nodes: []core.NodeName{}}
 	for _, l := range links {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -112,7 +113,7 @@ func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, name, revision, pa
 	w.Header().Set("ETag", `"`+f.sum+`"`)
 	w.Header().Set("X-Linked-Etag", `"`+f.sum+`"`)
 	w.Header().Set("X-Linked-Size", strconv.FormatInt(f.size, 10))
-	w.Header().Set("Location", h.StoreURL+"/blobs/"+name+"/"+path+"?signature="+h.sign())
+	w.Header().Set("Location", h.StoreURL+(&url.URL{Path: "/blobs/" + name + "/" + path}).EscapedPath()+"?signature="+h.sign())
 	reply := &Reply{Status: http.StatusFound, Header: w.Header()}
 	h.reply(w, r, Resolve, f.path, reply)
 }
