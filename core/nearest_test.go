@@ -16,7 +16,7 @@ func TestNearest(t *testing.T) {
 		"infr":   {1, []string{"infer"}},
 		"laod":   {1, []string{"load"}},
 		"stauts": {2, []string{"status"}},
-		"modle":  {1, []string{"model"}}, // two letters have changed places: one slip
+		"modle":  {1, []string{"model"}}, //nolint:misspell // two letters have changed places: one slip
 		"zzzzzz": {2, nil},
 		"":       {2, nil},
 	}
