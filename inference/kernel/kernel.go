@@ -20,9 +20,10 @@
 // # What lies side by side
 //
 // Rows of a Matrix lie in panels of 32, so that a vector register holds the same k of
-// many rows and nothing is ever summed across lanes. From 16 columns on MulColumns
-// unpacks 1024 k of a panel to bytes once, into the Scratch of its thread, and
-// multiplies all columns with that (wide_amd64.go); it is the same sum.
+// many rows and nothing is ever summed across lanes. From 16 columns on, where there
+// is code for the type (wide_amd64.go), MulColumns unpacks 1024 k of a panel to bytes
+// once, into the Scratch of its thread, and multiplies all columns with that; the sum
+// is the same.
 //
 // The cache keeps keys and values as Lines, of float16 or float32. Up to Queries
 // queries share one reading of them: Scores and Values compute each as if it were alone.
