@@ -49,18 +49,18 @@ func (c *Catalog) GC(ctx context.Context, dry bool) (found []Garbage, err error)
 		}
 		named := map[string]bool{}
 		for _, m := range all {
-			if _, err := m.changed(); errors.Is(err, fs.ErrNotExist) {
-				found = append(found, Garbage{Ref: m.Ref, Why: "its file has gone"})
-				if dry {
-					continue
-				}
-				if err := c.forget(ctx, tx, m); err != nil {
-					return err
+			if _, err := m.changed(); !errors.Is(err, fs.ErrNotExist) {
+				for _, f := range m.Files {
+					named[f.Path] = true
 				}
 				continue
 			}
-			for _, f := range m.Files {
-				named[f.Path] = true
+			found = append(found, Garbage{Ref: m.Ref, Why: "its file has gone"})
+			if !dry {
+				err = c.forget(ctx, tx, m)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		files, err := c.unnamed(named, busy, locks)

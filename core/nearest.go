@@ -27,22 +27,25 @@ func Nearest(typed string, names []string, n int) []string {
 	return out
 }
 
-// distance is Levenshtein's: how many letters to add, take away or change.
+// distance is how many letters to add, take away, change, or swap with the next one.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
+	var two, one []int // the rows before
 	for i := range len(a) {
-		diagonal := row[0]
+		two, one, row = one, row, make([]int, len(b)+1)
 		row[0] = i + 1
 		for j := range len(b) {
-			change := diagonal
+			change := one[j]
 			if a[i] != b[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			row[j+1] = min(change, row[j]+1, one[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], two[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

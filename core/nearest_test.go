@@ -8,14 +8,15 @@ import (
 )
 
 func TestNearest(t *testing.T) {
-	names := []string{"infer", "load", "unload", "logs", "status"}
+	names := []string{"infer", "node", "model", "load", "unload", "logs", "status"}
 	tests := map[string]struct {
 		n    int
 		want []string
 	}{
 		"infr":   {1, []string{"infer"}},
-		"laod":   {3, []string{"load", "logs"}},
+		"laod":   {1, []string{"load"}},
 		"stauts": {2, []string{"status"}},
+		"modle":  {1, []string{"model"}}, //nolint:misspell // two letters have changed places: one slip
 		"zzzzzz": {2, nil},
 		"":       {2, nil},
 	}

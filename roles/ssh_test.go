@@ -87,7 +87,7 @@ func TestInferOverSSH(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
 	r := w.startEnv([]string{n.path}, "rbee", "infer", "--node", "node", "--temperature", "0", "--max-tokens", "80", "how do I add a machine?")
-	r.expect(0, "connecting to ", "hive up on node", "hive and 1 worker(s) on node", "nothing left")
+	r.expect(0, "connecting to ", "hive up on node", "hive and 1 worker on node", "nothing left")
 	if !strings.Contains(r.stdout(), "`rbee node add NAME`") {
 		t.Errorf("stdout: %q", r.stdout())
 	}

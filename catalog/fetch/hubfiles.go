@@ -130,15 +130,15 @@ func written(tag string) string {
 // tagged finds what a reference with a tag names.
 func tagged(ref core.Hub, list []variant) (variant, error) {
 	if ref.File() {
-		for _, v := range list {
-			for _, e := range v.parts {
-				if e.Path == ref.Tag {
-					v.tag = "" // it stays the name
-					return v, nil
-				}
-			}
+		i := slices.IndexFunc(list, func(v variant) bool {
+			return slices.ContainsFunc(v.parts, func(e entry) bool { return e.Path == ref.Tag })
+		})
+		if i < 0 {
+			return variant{}, notThere(ref, list)
 		}
-		return variant{}, notThere(ref, list)
+		v := list[i]
+		v.tag = "" // it stays the name
+		return v, nil
 	}
 	same := having(list, ref.Tag)
 	switch len(same) {

@@ -1,6 +1,6 @@
 // Package kernel holds the inner loops of the CPU device: products of quantised
 // weights, exponentials, norms, attention. Plain Go here is the specification:
-// vector code beside it must give the same bits.
+// vector code beside it must give the same bits. Class is the name of these bits.
 //
 // # Order of reduction
 //
@@ -17,8 +17,16 @@
 //   - Attention runs over the dimension in order for scores and over the tokens in
 //     order for values, with fused operations.
 //
-// Rows lie in panels of 32, so that a vector register holds the same k of many
-// rows and nothing is ever summed across lanes.
+// # What lies side by side
+//
+// Rows of a Matrix lie in panels of 32, so that a vector register holds the same k of
+// many rows and nothing is ever summed across lanes. From 16 columns on, where there
+// is code for the type (wide_amd64.go), MulColumns unpacks 1024 k of a panel to bytes
+// once, into the Scratch of its thread, and multiplies all columns with that; the sum
+// is the same.
+//
+// The cache keeps keys and values as Lines, of float16 or float32. Up to Queries
+// queries share one reading of them: Scores and Values compute each as if it were alone.
 //
 // # Vector code
 //
@@ -39,7 +47,8 @@
 // that fit in seven bits are the same, others get their sign back. Support lists
 // which types have a kernel. A new one needs: a layout in pack.go, its plain product
 // in matmul.go or integer.go, a tile in _asm and in _asm/arm64, a line in
-// _asm/dispatch, and its class in support.go.
+// _asm/dispatch, and its class in support.go. Faster for many columns is a case in
+// wide_amd64.go, faster to pack one in pack_asm.go.
 package kernel
 
 import (

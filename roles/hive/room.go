@@ -49,7 +49,7 @@ func (h *hive) pinned(ref core.ModelRef) bool {
 		if err != nil {
 			continue // it was said when the hive came up
 		}
-		if one, ok := pin.Among(func(one core.ModelRef) bool { return one == ref }); ok && one == ref {
+		if _, ok := pin.Among(func(one core.ModelRef) bool { return one == ref }); ok {
 			return true
 		}
 	}

@@ -169,7 +169,7 @@ func nameOf(model core.ModelRef) string {
 		return path.Base(file)
 	}
 	text, _ := strings.CutPrefix(string(model), "hf:")
-	if _, repo, ok := strings.Cut(text, "/"); ok {
+	if _, repo, ok := strings.Cut(text, "/"); ok && repo != "" {
 		return repo
 	}
 	return text

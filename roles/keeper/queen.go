@@ -227,7 +227,7 @@ func (q *queen) names(before []lease.Leftover) string {
 	slices.Sort(names)
 	for _, e := range q.told.all() {
 		if e.Node != core.Localhost {
-			names = append(names, fmt.Sprintf("hive and %d worker(s) on %s", e.Workers, e.Node))
+			names = append(names, fmt.Sprintf("hive and %s on %s", workers(e.Workers), e.Node))
 		}
 	}
 	if len(names) == 0 {
