@@ -123,6 +123,17 @@ func (p *process) until(t *testing.T, want string) {
 	t.Fatalf("the child said %q, want %q", all, want)
 }
 
+// over is closed when it says nothing more: it has ended.
+func (p *process) over() <-chan struct{} {
+	over := make(chan struct{})
+	go func() { // ends with the process
+		defer close(over)
+		for p.out.Scan() { // whatever it says
+		}
+	}()
+	return over
+}
+
 // kill ends it as kill -9 does.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
@@ -148,8 +159,13 @@ func TestKill(t *testing.T) {
 	for n := range kills {
 		before := hub.Served(name)
 		p := startChild(t, hub, dir, data, false)
-		for range random.IntN(200) + 1 {
-			steps <- struct{}{}
+		over := p.over()
+		for range random.IntN(120) + 1 { // 75 MiB or so in all: the file is never whole
+			select {
+			case steps <- struct{}{}:
+			case <-over:
+				t.Fatalf("seed %d, kill %d: the child ended by itself", seed, n)
+			}
 		}
 		p.kill()
 		has := int64(0)
