@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 
 	"roles/keeper/guide": {"roles/cmdline"},
 
-	"roles/cmdline": {"core", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
+	"roles/cmdline": {"core", "core/api", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
 	"roles/keeper":  {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "roles/cmdline", "roles/keeper/guide"},
 	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "registry", "registry/place", "roles/cmdline"},
 	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "catalog", "inference/gguf", "roles/cmdline"},

@@ -40,5 +40,6 @@ func main() {
 	attention()
 	elementwise512()
 	elementwise256()
+	peaks()
 	Generate()
 }
