@@ -101,7 +101,7 @@ type BenchLine struct {
 
 // FailedBench is the line of an error.
 func FailedBench(err error) BenchLine {
-	e := NewEnvelope(err, "").Error
+	e := NewEnvelope(core.Public(err), "").Error
 	return BenchLine{Error: &e}
 }
 
