@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"rbee/inference/device"
@@ -68,6 +69,7 @@ const gaugeBytes = 512 << 20
 // Gauge measures the limits of the engine's device, with the engine's threads; there
 // are none where the device cannot. It is called as Bench is.
 func (e *Engine) Gauge() Limits {
+	defer debug.FreeOSMemory() // what was read must not stay beside the model
 	if g, ok := e.dev.(device.Gauge); ok {
 		return g.Gauge(gaugeBytes)
 	}

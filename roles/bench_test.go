@@ -3,6 +3,9 @@ package roles
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -87,7 +90,7 @@ func TestBench(t *testing.T) {
 	b.expect(0, "nothing left")
 	for _, want := range []string{
 		`localhost +\S.* +1 +\d+\.\d GB/s +\d+ GOPS +cpu-\d+ on \w+`, `localhost +\S.* +2 +\d+\.\d GB/s`,
-		`localhost +llama .* +1 +pp8 +\d+\.\d\d ± 0\.00 +– +– +\d+\.\d +\d+ %`, `localhost +llama .* +2 +tg4 +\d+\.\d\d ± 0\.00 +\d+\.\d\d +– +– +–`,
+		`localhost +llama .* +1 +pp8 +\d+\.\d\d ± 0\.00 +– +– +\d+\.\d +\d+(\.\d)? %`, `localhost +llama .* +2 +tg4 +\d+\.\d\d ± 0\.00 +\d+\.\d\d +– +– +–`,
 	} {
 		if !regexp.MustCompile(want).MatchString(b.stdout()) {
 			t.Errorf("no %s in %s", want, b.stdout())
@@ -176,5 +179,31 @@ func TestBenchDiesWithHive(t *testing.T) {
 	b.expect(1)
 	if bench.Alive() {
 		t.Error("it lives on")
+	}
+}
+
+// On other machines, too, and on all of them at once: what cannot be measured has a
+// line of its own, and is the command's failure.
+func TestBenchOverSSH(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	alone := w.startEnv([]string{n.path}, "rbee", "bench", "--node", "node", "-p", "8", "-n", "0", "-r", "1", abs(t, guide))
+	alone.expect(0, "hive up on node", "copying llama.gguf", "hive and 0 worker(s) on node", "nothing left")
+	if !regexp.MustCompile(`(?m)^node +llama .* pp8 `).MatchString(alone.stdout()) {
+		t.Errorf("stdout: %s", alone.stdout())
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(w.home, ".config", "rbee"), 0o700), os.WriteFile(filepath.Join(w.home, ".config", "rbee", "config.toml"),
+		[]byte("[node.node]\n[node.nowhere]\nhost = \"127.0.0.1\"\nport = 1\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	all := w.startEnv([]string{n.path}, "rbee", "bench", "--all-nodes", "-p", "8", "-n", "0", "-r", "1")
+	all.expect(1, "not every node could be measured", "  nowhere: ", "nothing left")
+	for _, node := range []string{"localhost", "node"} {
+		if !regexp.MustCompile(`(?m)^` + node + ` +llama .* pp8 `).MatchString(all.stdout()) {
+			t.Errorf("%s is not in %s", node, all.stdout())
+		}
+	}
+	if left := w.procs(""); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -165,5 +165,8 @@ func Share(v float64) string {
 	if v <= 0 {
 		return "–"
 	}
+	if v < 0.1 {
+		return fmt.Sprintf("%.1f %%", 100*v)
+	}
 	return fmt.Sprintf("%.0f %%", 100*v)
 }
