@@ -87,7 +87,7 @@ func TestWorkerBenchJSON(t *testing.T) {
 func TestBench(t *testing.T) {
 	w := newWorld(t)
 	b := w.start("rbee", "bench", "-p", "8", "-n", "4", "-r", "1", "-t", "1,2")
-	b.expect(0, "nothing left")
+	b.expect(0, "localhost: measuring embedded", "nothing left")
 	for _, want := range []string{
 		`localhost +\S.* +1 +\d+\.\d GB/s +\d+ GOPS +cpu-\d+ on \w+`, `localhost +\S.* +2 +\d+\.\d GB/s`,
 		`localhost +llama .* +1 +pp8 +\d+\.\d\d ± 0\.00 +– +– +\d+\.\d +\d+(\.\d)? %`, `localhost +llama .* +2 +tg4 +\d+\.\d\d ± 0\.00 +\d+\.\d\d +– +– +–`,

@@ -79,6 +79,9 @@ func (h *hive) bench(ctx context.Context, r api.BenchRequest, m provisioned, say
 	defer out.Close()
 	unhook := context.AfterFunc(ctx, func() { _ = out.Close() }) // ends the reading
 	defer unhook()
+	if err := tell(fmt.Sprintf("measuring %s", w.ref)); err != nil {
+		return err
+	}
 	if err := h.readRows(ctx, w, out, tell, say); err != nil {
 		return err
 	}
