@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,12 +45,16 @@ func (s *settings) compareServers(ctx context.Context, model string) (p pair, er
 	p.model = filepath.Base(model)
 	both := []server{
 		{
-			s.rbee, []string{"worker", "serve", "--model", model, "--port", "PORT", "--ctx", serverContext, "--slots", "1"},
-			"/ready", "/execute", `{"job_id":"j","prompt":"a b c d","raw":true,"max_tokens":16,"temperature":0}`, &p.rbee,
+			s.rbee,
+			[]string{"worker", "serve", "--model", model, "--port", "PORT", "--ctx", serverContext, "--slots", "1"},
+			"/ready",
+			"/execute", `{"job_id":"j","prompt":"a b c d","raw":true,"max_tokens":16,"temperature":0}`, &p.rbee,
 		},
 		{
-			s.server, []string{"-m", model, "--port", "PORT", "-c", serverContext, "-np", "1"},
-			"/health", "/completion", `{"prompt":"a b c d","n_predict":16,"temperature":0}`, &p.rival,
+			s.server,
+			[]string{"-m", model, "--port", "PORT", "-c", serverContext, "-np", "1"},
+			"/health",
+			"/completion", `{"prompt":"a b c d","n_predict":16,"temperature":0}`, &p.rival,
 		},
 	}
 	for turn := range s.pairs {
@@ -89,13 +95,13 @@ func (s *server) measure(ctx context.Context) (err error) {
 	go func() { ended <- cmd.Wait() }()
 	defer func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		<-ended
+		_ = <-ended
 	}()
 	for !answers(ctx, "GET", url+s.ready, "") {
 		select {
 		case why := <-ended:
 			ended <- why
-			return fmt.Errorf("it ended: %v", why)
+			return fmt.Errorf("it ended: %w", cmp.Or(why, errors.New("exit status 0")))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(2 * time.Millisecond):
