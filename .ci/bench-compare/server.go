@@ -91,16 +91,19 @@ func (s *server) measure(ctx context.Context) (err error) {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var why error
+	ended := make(chan struct{})
+	go func() {
+		why = cmd.Wait()
+		close(ended)
+	}()
 	defer func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		_ = <-ended
+		<-ended
 	}()
 	for !answers(ctx, "GET", url+s.ready, "") {
 		select {
-		case why := <-ended:
-			ended <- why
+		case <-ended:
 			return fmt.Errorf("it ended: %w", cmp.Or(why, errors.New("exit status 0")))
 		case <-ctx.Done():
 			return context.Cause(ctx)
