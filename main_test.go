@@ -25,12 +25,13 @@ var allowed = map[string][]string{
 
 	"roles/keeper/guide": {"roles/cmdline"},
 
-	"roles/cmdline": {"core", "core/api", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
-	"roles/keeper":  {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "roles/cmdline", "roles/keeper/guide"},
-	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "registry", "registry/place", "roles/cmdline"},
-	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "catalog", "inference/gguf", "roles/cmdline"},
+	"roles/cmdline": {"core", "core/alias", "core/api", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
+	"roles/keeper":  {"core", "core/alias", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "roles/cmdline", "roles/keeper/guide"},
+	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/pull", "core/remote", "core/secure", "core/serve", "inference/gguf", "registry", "registry/place", "roles/cmdline"},
+	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/pull", "core/secure", "core/serve", "catalog", "catalog/fetch", "catalog/stores", "inference/gguf", "roles/cmdline"},
 	"roles/worker":  {"core", "core/api", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/secure", "core/serve", "inference", "roles/cmdline"},
 
+	"core/alias":           {"core", "core/config"},
 	"core/api":             {"core"},
 	"core/beacon":          {"core/api", "core/lease"},
 	"core/client":          {"core", "core/api"},
@@ -39,12 +40,15 @@ var allowed = map[string][]string{
 	"core/lease":           {"core"},
 	"core/logs":            {"core"},
 	"core/machine":         {"core"},
+	"core/pull":            {"core", "core/api", "core/secure"},
 	"core/remote":          {"core", "core/lease"},
 	"core/remote/sshdtest": {"core/remote"}, // for tests
 	"core/secure":          {"core"},
 	"core/serve":           {"core", "core/api", "core/secure"},
 
-	"catalog":        {"core", "inference/gguf"},
+	"catalog":        {"catalog/fetch", "core", "inference/gguf"},
+	"catalog/stores": {"catalog", "core", "inference/gguf", "inference/model"},
+	"catalog/fetch":  {"core", "core/api", "inference/gguf", "inference/model"},
 	"registry":       {"core"},
 	"registry/place": {"core", "registry"},
 

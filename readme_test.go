@@ -55,7 +55,7 @@ func weightTable() string {
 	}
 	var b strings.Builder
 	b.WriteString("| weights | multiplied |\n|---|---|\n")
-	fmt.Fprintf(&b, "| %s | with AVX-512 VNNI or AVX2, where the processor has them, else in plain Go |\n", strings.Join(classes[kernel.Fast], " "))
+	fmt.Fprintf(&b, "| %s | with AVX-512 VNNI or AVX2, on arm64 with NEON, where the processor has them, else in plain Go |\n", strings.Join(classes[kernel.Fast], " "))
 	fmt.Fprintf(&b, "| %s | decoded first: slower |\n", strings.Join(classes[kernel.Plain], " "))
 	return b.String()
 }

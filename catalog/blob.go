@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rbee/core"
+	"rbee/inference/gguf"
 )
 
 var hexHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -26,17 +27,29 @@ func CheckHash(text string) error {
 	return nil
 }
 
-// ByHash returns a model whose content has the hash.
-func (c *Catalog) ByHash(ctx context.Context, hash string) (Model, error) {
-	m, err := scan(c.db.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE sha256 = ?", hash))
+// ByHash returns a file whose content has the hash: it was computed here, and the
+// file is as it was then.
+func (c *Catalog) ByHash(ctx context.Context, hash string) (File, error) {
+	all, err := query(ctx, c.db, "WHERE m.ref IN (SELECT ref FROM files WHERE sha256 = ?)", hash)
 	if err != nil {
-		return Model{}, &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("no model with the hash %s is here", hash)}
+		return File{}, fmt.Errorf("catalog: hash %s: %w", hash, err)
 	}
-	return m, nil
+	for _, m := range all {
+		for _, f := range m.Files {
+			info, err := os.Stat(f.Path)
+			if f.SHA256 == hash && !f.Wrong && err == nil && f.is(info) {
+				return f, nil
+			}
+		}
+	}
+	return File{}, &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("no file with the hash %s is here", hash)}
 }
 
-// PutBlob copies a model of size bytes (−1: unknown) here and registers it as
-// ref. Another content than the hash says is an error, and nothing is left of it.
+// copySuffix is that of a copy that is being written.
+const copySuffix = ".copying"
+
+// PutBlob copies a model of one file and size bytes (−1: unknown) here and registers
+// it as ref. Another content than the hash says is an error, and nothing is left of it.
 func (c *Catalog) PutBlob(ctx context.Context, hash string, ref core.ModelRef, size int64, body io.Reader) (Model, error) {
 	if err := CheckHash(hash); err != nil {
 		return Model{}, err
@@ -47,7 +60,7 @@ func (c *Catalog) PutBlob(ctx context.Context, hash string, ref core.ModelRef, s
 	if err := room(c.o.Models, size); err != nil {
 		return Model{}, err
 	}
-	part, err := os.CreateTemp(c.o.Models, hash[:16]+".*.partial")
+	part, err := os.CreateTemp(c.o.Models, hash[:16]+".*"+copySuffix)
 	if err != nil {
 		return Model{}, fmt.Errorf("catalog: %w", err)
 	}
@@ -59,20 +72,22 @@ func (c *Catalog) PutBlob(ctx context.Context, hash string, ref core.ModelRef, s
 	if got != hash {
 		return Model{}, &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("the content of %s has the hash %s, not %s", ref, got, hash), Try: "copy it again"}
 	}
-	if _, err := read(part.Name(), string(ref)); err != nil {
-		return Model{}, err
+	head, err := gguf.Open(part.Name())
+	if err != nil {
+		return Model{}, noModel(string(ref), err)
 	}
-	path := filepath.Join(c.o.Models, hash+".gguf")
-	if err := os.Rename(part.Name(), path); err != nil {
+	_ = head.Close()
+	f := File{Name: filepath.Base(string(ref)), Path: c.ownPath(hash, "", 1), SHA256: hash}
+	if err := errors.Join(os.Rename(part.Name(), f.Path), syncDir(c.o.Models)); err != nil {
 		return Model{}, fmt.Errorf("catalog: %w", err)
 	}
-	return c.add(ctx, ref, path, hash, Copied)
+	return c.AddFetched(ctx, Addition{Ref: ref, Source: Copied, Files: []File{f}})
 }
 
 // receive writes body to the disk and returns its hash.
 func receive(ctx context.Context, f *os.File, body io.Reader) (string, error) {
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, h), reader{ctx, body}); err != nil {
+	if _, err := io.Copy(io.MultiWriter(f, h), reader{ctx, body, nil}); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), f.Sync()
@@ -86,7 +101,7 @@ func room(dir string, size int64) error {
 		return &core.Fault{
 			Kind: core.InsufficientDisk, What: fmt.Sprintf("the disk has no room for a model of %d bytes", size),
 			Facts: []core.Fact{core.Number("required_bytes", size), core.Number("available_bytes", free)},
-			Try:   "remove models: rm " + filepath.Join(dir, "*.gguf"),
+			Try:   "make room: rbee model list; rbee model rm MODEL",
 		}
 	}
 	return nil

@@ -1,48 +1,84 @@
 // Package catalog remembers the models of this machine in ~/.rbee/models.db, the
-// only file that lasts. Several hives may use one catalog at once.
+// only file that lasts there. Several processes may use one catalog at once.
+//
+// A model has one file, or its parts. Files of the user's and of other programs are
+// used in place and never written to. Our own copies lie in the models directory,
+// by their hash: <sha256>.gguf, or <sha256 of the first part>.parts/<name>. Beside
+// each lies <sha256>.json, which says what it is: with these alone a catalog that is
+// lost is made anew.
 package catalog
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
-	_ "github.com/mattn/go-sqlite3" // the driver
+	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
 
 	"rbee/core"
-	"rbee/inference/gguf"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// A Model is one row.
+// A Model is what the catalog knows of a model.
 type Model struct {
-	Ref          core.ModelRef
-	Path         string
-	Size         int64
-	Modified     time.Time
-	SHA256       string // empty until it is computed
+	Ref      core.ModelRef
+	Source   Source
+	Revision string // commit of its repository; empty when it has none
+	Files    []File // the parts in their order; most models have one
+
+	Path   string // of the first file: what a worker opens
+	Size   int64  // bytes of all files
+	SHA256 string // of the file; in parts, of the lines of their hashes; empty until all are computed
+	Wrong  string // why it must not be used; empty when it may
+
 	Architecture string
 	Quantization string
 	Parameters   int64
-	Source       Source
+
+	Pinned  bool // never removed to make room
+	Uses    int64
+	AddedAt time.Time
+	UsedAt  time.Time // zero: never
 }
 
-// Source is where a model's file came from.
+// A File is one file of a model.
+type File struct {
+	Name     string // as its source calls it, without directories
+	Path     string
+	Size     int64
+	Modified time.Time
+	SHA256   string // of its content; empty until it is computed
+	Promised string // the SHA-256 that its source says; empty when it says none
+	Wrong    bool   // its content is not what it was, or not what was promised
+}
+
+// Source is where a model's files came from.
 type Source string
 
-// The sources: a file of the user's that is used in place, or our own copy.
+// The sources.
 const (
-	Imported Source = "import"
-	Copied   Source = "copy"
+	Imported    Source = "import"      // a file of the user's, used in place
+	HuggingFace Source = "huggingface" // in the cache of Hugging Face's programs, used in place
+	Ollama      Source = "ollama"      // in the store of Ollama, used in place
+	LMStudio    Source = "lmstudio"    // in the directory of LM Studio, used in place
+	Copied      Source = "copy"        // our own, from another machine
+	Fetched     Source = "hub"         // our own, from a hub
 )
+
+// Own tells whether a model's files are our own copies.
+func (m Model) Own() bool { return m.Source == Copied || m.Source == Fetched }
 
 // Options say where a catalog keeps its things.
 type Options struct {
@@ -58,53 +94,179 @@ type Catalog struct {
 	o  Options
 }
 
-// tx runs f in a transaction.
+// tx runs f in a transaction. Of all processes one is in a transaction at a time.
 func (c *Catalog) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := c.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return c.unwritten(err)
 	}
 	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+		return errors.Join(c.unwritten(err), tx.Rollback())
 	}
-	return tx.Commit()
+	return c.unwritten(tx.Commit())
+}
+
+// unwritten makes the fault of a change that could not be written.
+func (c *Catalog) unwritten(err error) error {
+	var of sqlite3.Error
+	isDB := errors.As(err, &of)
+	switch {
+	case isDB && of.Code == sqlite3.ErrFull || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
+		return &core.Fault{
+			Kind: core.InsufficientDisk, What: "the disk has no room for a change of the catalog",
+			Try: "make room: rbee model list; rbee model rm MODEL", Cause: err,
+		}
+	case isDB:
+		return &core.Fault{
+			Kind: core.Internal, What: fmt.Sprintf("the catalog %s cannot be written: %v", filepath.Base(c.o.File), of),
+			Try: "see that the file and its directory are there and may be written", Cause: err,
+		}
+	}
+	return err
 }
 
 // Close closes the file.
 func (c *Catalog) Close() error { return c.db.Close() }
 
-const columns = "ref, path, size_bytes, modified_ns, sha256, architecture, quantization, parameters, source"
+// A querier is the database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
 
-type row interface{ Scan(dest ...any) error }
+const selection = `SELECT m.ref, m.source, m.revision, m.architecture, m.quantization, m.parameters, m.pinned, m.uses, m.added_at, m.used_at,
+	f.name, f.path, f.size_bytes, f.modified_ns, f.sha256, f.promised, f.wrong
+	FROM models m JOIN files f USING (ref) `
 
-func scan(r row) (m Model, err error) {
-	var modified int64
-	err = r.Scan(&m.Ref, &m.Path, &m.Size, &modified, &m.SHA256, &m.Architecture, &m.Quantization, &m.Parameters, &m.Source)
-	m.Modified = time.Unix(0, modified)
+// query returns the models that a condition on m and f selects, by reference, after an
+// error those that were read before it.
+func query(ctx context.Context, q querier, where string, args ...any) (all []Model, err error) {
+	rows, err := q.QueryContext(ctx, selection+where+" ORDER BY m.ref, f.part", args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m Model
+		var f File
+		var added, used string
+		var modified int64
+		err := rows.Scan(&m.Ref, &m.Source, &m.Revision, &m.Architecture, &m.Quantization, &m.Parameters, &m.Pinned, &m.Uses, &added, &used,
+			&f.Name, &f.Path, &f.Size, &modified, &f.SHA256, &f.Promised, &f.Wrong)
+		if err != nil {
+			return all, err
+		}
+		m.AddedAt, m.UsedAt, f.Modified = moment(added), moment(used), time.Unix(0, modified)
+		if n := len(all); n == 0 || all[n-1].Ref != m.Ref {
+			all = append(all, m)
+		}
+		last := &all[len(all)-1]
+		last.Files = append(last.Files, f)
+	}
+	for i := range all {
+		all[i].sum()
+	}
+	return all, rows.Err()
+}
+
+// moment reads a time of the file. What is none is the zero time.
+func moment(text string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+func now() string { return time.Now().UTC().Format(time.RFC3339Nano) }
+
+// sum fills in what follows from the files.
+func (m *Model) sum() {
+	m.Path, m.Size, m.SHA256, m.Wrong = m.Files[0].Path, 0, "", ""
+	h, whole := sha256.New(), true
+	for _, f := range m.Files {
+		m.Size += f.Size
+		whole = whole && f.SHA256 != ""
+		fmt.Fprintln(h, f.SHA256)
+		if f.Wrong {
+			m.Wrong = fmt.Sprintf("the content of %s is not what it was, or not what its source promised", f.Path)
+		}
+	}
+	switch {
+	case whole && len(m.Files) == 1:
+		m.SHA256 = m.Files[0].SHA256
+	case whole:
+		m.SHA256 = hex.EncodeToString(h.Sum(nil))
+	}
+}
+
+// one returns the model of a reference as its row says.
+func one(ctx context.Context, q querier, ref core.ModelRef) (Model, error) {
+	all, err := query(ctx, q, "WHERE m.ref = ?", ref)
+	if err != nil {
+		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
+	}
+	if len(all) == 0 {
+		return Model{}, notFound(ref)
+	}
+	return all[0], nil
+}
+
+// Find returns the model of a reference whose files are there. A row whose file has
+// gone is removed. Our own copy whose file was touched, or that was found when the
+// catalog was made anew, is hashed first, which takes its time: what is not what its
+// name says is put aside, and is not found. A file in place that was changed is
+// another model under the same reference; one that is known to be wrong is an error.
+func (c *Catalog) Find(ctx context.Context, ref core.ModelRef) (Model, error) {
+	m, err := one(ctx, c.db, ref)
+	if err != nil {
+		return Model{}, err
+	}
+	return c.fresh(ctx, m)
+}
+
+// fresh is a model as the disk has it now; see Find.
+func (c *Catalog) fresh(ctx context.Context, m Model) (Model, error) {
+	m, err := c.refit(ctx, m)
+	if err == nil && m.Own() && m.SHA256 == "" {
+		m, err = c.Hash(ctx, m)
+	}
+	if err == nil && m.Wrong != "" {
+		err = &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("model %s: %s", m.Ref, m.Wrong), Try: "replace the file, or remove the model and pull it"}
+	}
 	return m, err
 }
 
-// Find returns the model of a reference whose file is there and unchanged. A row
-// whose file has gone is removed.
-func (c *Catalog) Find(ctx context.Context, ref core.ModelRef) (Model, error) {
-	m, err := scan(c.db.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE ref = ?", ref))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Model{}, notFound(ref)
-	}
-	if err != nil {
-		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
-	}
-	info, err := os.Stat(m.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Model{}, errors.Join(notFound(ref), c.Remove(ctx, ref))
-	}
-	if err != nil {
-		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
-	}
-	if info.Size() != m.Size || !info.ModTime().Equal(m.Modified) {
-		return c.add(ctx, ref, m.Path, "", m.Source) // another file by now
+// refit makes the rows of a model fit its files. Those that are gone are removed.
+func (c *Catalog) refit(ctx context.Context, m Model) (Model, error) {
+	changed, err := m.changed()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Model{}, errors.Join(notFound(m.Ref), c.gone(ctx, m))
+	case err != nil:
+		return Model{}, fmt.Errorf("catalog: model %s: %w", m.Ref, err)
+	case changed && m.Own():
+		return c.touched(ctx, m)
+	case changed:
+		return c.renew(ctx, m)
 	}
 	return m, nil
+}
+
+// changed tells whether a file of the model is another one than its row says.
+func (m Model) changed() (changed bool, err error) {
+	for _, f := range m.Files {
+		info, err := os.Stat(f.Path)
+		if err != nil {
+			return false, err
+		}
+		changed = changed || !f.is(info)
+	}
+	return changed, nil
+}
+
+// is tells whether a file looks as it did when it was read.
+func (f File) is(info fs.FileInfo) bool {
+	return info.Size() == f.Size && info.ModTime().Equal(f.Modified)
 }
 
 func notFound(ref core.ModelRef) error {
@@ -116,123 +278,52 @@ func notFound(ref core.ModelRef) error {
 }
 
 // List returns all models, those whose file has gone left out, by reference.
-func (c *Catalog) List(ctx context.Context) (all []Model, err error) {
-	rows, err := c.db.QueryContext(ctx, "SELECT "+columns+" FROM models ORDER BY ref")
+func (c *Catalog) List(ctx context.Context) ([]Model, error) {
+	all, err := query(ctx, c.db, "")
 	if err != nil {
 		return nil, fmt.Errorf("catalog: list: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		m, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("catalog: list: %w", err)
-		}
-		if _, err := os.Stat(m.Path); err == nil {
-			all = append(all, m)
+	var here []Model
+	for _, m := range all {
+		if _, err := m.changed(); err == nil {
+			here = append(here, m)
 		}
 	}
-	return all, rows.Err()
-}
-
-// Import registers a file of this machine, which is used in place, under
-// "file:PATH".
-func (c *Catalog) Import(ctx context.Context, path string) (Model, error) {
-	ref, err := core.ParseModelRef("file:" + path)
-	if err != nil {
-		return Model{}, err
-	}
-	path, _ = ref.Path()
-	if m, err := scan(c.db.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE ref = ?", ref)); err == nil && m.Path == path {
-		return c.Find(ctx, ref) // keeps the hash
-	}
-	return c.add(ctx, ref, path, "", Imported)
-}
-
-// add reads the header of a file and writes its row.
-func (c *Catalog) add(ctx context.Context, ref core.ModelRef, path, sha256 string, source Source) (Model, error) {
-	m, err := read(path, path)
-	if err != nil {
-		return Model{}, err
-	}
-	m.Ref, m.SHA256, m.Source = ref, sha256, source
-	err = c.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO models (`+columns+`, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)
-			ON CONFLICT (ref) DO UPDATE SET path = excluded.path, size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns,
-			sha256 = excluded.sha256, architecture = excluded.architecture, quantization = excluded.quantization,
-			parameters = excluded.parameters, source = excluded.source, hashed_bytes = 0, hash_state = NULL`,
-			m.Ref, m.Path, m.Size, m.Modified.UnixNano(), m.SHA256, m.Architecture, m.Quantization, m.Parameters, m.Source,
-			time.Now().UTC().Format(time.RFC3339))
-		return err
-	})
-	if err != nil {
-		return Model{}, fmt.Errorf("catalog: model %s: %w", ref, err)
-	}
-	return m, nil
-}
-
-// read looks into a model file. called is its name in errors.
-func read(path, called string) (Model, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Model{}, notFound(core.ModelRef("file:" + path))
-	}
-	if err != nil {
-		return Model{}, fmt.Errorf("catalog: %w", err)
-	}
-	f, err := gguf.Open(path)
-	if err != nil {
-		return Model{}, &core.Fault{
-			Kind: core.Invalid, What: fmt.Sprintf("model %s: %v", called, err),
-			Try: "give a whole GGUF file; one that is cut off must be downloaded again", Cause: err,
-		}
-	}
-	defer f.Close()
-	return Model{
-		Path: path, Size: info.Size(), Modified: info.ModTime(),
-		Architecture: f.Architecture(), Quantization: f.Quantization(), Parameters: f.Parameters(),
-	}, nil
-}
-
-// Remove forgets a model, and deletes its file when it is our copy and nobody
-// else's row. A model that is not there is no error.
-func (c *Catalog) Remove(ctx context.Context, ref core.ModelRef) error {
-	var path string
-	err := c.tx(ctx, func(tx *sql.Tx) error {
-		m, err := scan(tx.QueryRowContext(ctx, "SELECT "+columns+" FROM models WHERE ref = ?", ref))
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM models WHERE ref = ?", ref); err != nil {
-			return err
-		}
-		var others int
-		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM models WHERE path = ?", m.Path).Scan(&others); err != nil {
-			return err
-		}
-		if m.Source == Copied && others == 0 {
-			path = m.Path
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("catalog: remove %s: %w", ref, err)
-	}
-	if path != "" {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("catalog: remove %s: %w", ref, err)
-		}
-	}
-	return nil
+	return here, nil
 }
 
 // Used notes that a model was loaded.
 func (c *Catalog) Used(ctx context.Context, ref core.ModelRef) error {
-	_, err := c.db.ExecContext(ctx, "UPDATE models SET uses = uses + 1, used_at = ? WHERE ref = ?", time.Now().UTC().Format(time.RFC3339), ref)
+	_, err := c.db.ExecContext(ctx, "UPDATE models SET uses = uses + 1, used_at = ? WHERE ref = ?", now(), ref)
 	if err != nil {
 		return fmt.Errorf("catalog: %w", err)
 	}
 	return nil
+}
+
+// Pin keeps a model from being removed to make room, or no longer.
+func (c *Catalog) Pin(ctx context.Context, ref core.ModelRef, pinned bool) error {
+	err := c.tx(ctx, func(tx *sql.Tx) error {
+		m, err := one(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE models SET pinned = ? WHERE ref = ?", pinned, ref); err != nil {
+			return err
+		}
+		return c.describe(ctx, tx, m.key())
+	})
+	if err != nil {
+		return fmt.Errorf("catalog: pin %s: %w", ref, err)
+	}
+	return nil
+}
+
+// key is the name of our own copy in the models directory: the hash of its first
+// file. It is empty for a model that is in place.
+func (m Model) key() string {
+	if !m.Own() {
+		return ""
+	}
+	return m.Files[0].Promised
 }

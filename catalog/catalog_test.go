@@ -64,8 +64,8 @@ func TestImport(t *testing.T) {
 	if err != nil || m.Architecture != "llama" || m.Size != int64(len(content)) || m.Parameters == 0 || m.SHA256 != "" {
 		t.Fatalf("Import: %+v, %v", m, err)
 	}
-	if hash, err := c.Hash(t.Context(), m); err != nil || hash != hashOf(content) {
-		t.Errorf("Hash: %s, %v", hash, err)
+	if m, err := c.Hash(t.Context(), m); err != nil || m.SHA256 != hashOf(content) {
+		t.Errorf("Hash: %+v, %v", m, err)
 	}
 	again, err := c.Import(t.Context(), path)
 	if err != nil || again.SHA256 != hashOf(content) {
@@ -154,7 +154,7 @@ func TestPutBlob(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if files, _ := os.ReadDir(o.Models); len(files) != 1 {
+	if files, _ := os.ReadDir(o.Models); len(files) != 2 { // and its sidecar
 		t.Errorf("left behind: %v", files)
 	}
 	if err := c.Remove(t.Context(), m.Ref); err != nil {
@@ -224,7 +224,7 @@ func TestRebuild(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	old, fresh := filepath.Join(o.Models, "a.partial"), filepath.Join(o.Models, "b.partial")
+	old, fresh := filepath.Join(o.Models, "a.copying"), filepath.Join(o.Models, "b.copying")
 	for _, name := range []string{old, fresh} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -237,10 +237,13 @@ func TestRebuild(t *testing.T) {
 	}
 	c = opened(t, o)
 	all, err := c.List(t.Context())
-	if err != nil || len(all) != 1 || all[0].Path != m.Path || all[0].SHA256 != m.SHA256 || all[0].Source != Copied {
+	if err != nil || len(all) != 1 || all[0].Path != m.Path || all[0].SHA256 != "" || all[0].Source != Copied {
 		t.Errorf("List: %+v, %v", all, err)
 	}
-	if parts, _ := filepath.Glob(filepath.Join(o.Models, "*.partial")); len(parts) != 1 || parts[0] != fresh {
+	if got, err := c.Find(t.Context(), m.Ref); err != nil || got.SHA256 != m.SHA256 {
+		t.Errorf("Find: %+v, %v, want the hash %s", got, err, m.SHA256)
+	}
+	if parts, _ := filepath.Glob(filepath.Join(o.Models, "*.copying")); len(parts) != 1 || parts[0] != fresh {
 		t.Errorf("unfinished copies: %v", parts)
 	}
 }
@@ -278,7 +281,7 @@ func TestHashGoesOn(t *testing.T) {
 	}
 	half := sha256.New()
 	half.Write(content[:1000])
-	if err := c.keepHash(t.Context(), m, half, 1000); err != nil {
+	if err := c.keepHash(t.Context(), m, 0, half, 1000); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -286,10 +289,10 @@ func TestHashGoesOn(t *testing.T) {
 	if _, err := c.Hash(ctx, m); err == nil {
 		t.Error("a hash without a context to live in")
 	}
-	if _, at, err := c.hashSoFar(t.Context(), m); err != nil || at != 1000 {
+	if _, at, err := c.hashSoFar(t.Context(), m, 0); err != nil || at != 1000 {
 		t.Errorf("so far: %d bytes, %v", at, err)
 	}
-	if got, err := c.Hash(t.Context(), m); err != nil || got != hashOf(content) {
-		t.Errorf("got %s, %v, want %s", got, err, hashOf(content))
+	if got, err := c.Hash(t.Context(), m); err != nil || got.SHA256 != hashOf(content) {
+		t.Errorf("got %s, %v, want %s", got.SHA256, err, hashOf(content))
 	}
 }

@@ -76,8 +76,8 @@ func (e *Engine) Gauge() Limits {
 	return Limits{}
 }
 
-// VectorPath names the best vector instructions in use: "avx512vnni", "avx2", or
-// "generic" for plain Go.
+// VectorPath names the best vector instructions in use: "avx512vnni", "avx2",
+// "neon-dotprod", "neon", or "generic" for plain Go.
 func VectorPath() string {
 	return append(kernel.Paths(), "generic")[0]
 }

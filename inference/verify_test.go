@@ -96,16 +96,16 @@ func TestVerifyFindsFaults(t *testing.T) {
 		tamper            func(device.Device) device.Device
 	}{
 		{"a weight of F32", "llama", "layer 1", func(d device.Device) device.Device {
-			return &flipping{Device: d, matrix: 1 + 7 + 2, at: func(quant.Type, []byte) (int, byte) { return 4*70 + 3, 0x01 }}
+			return &flipping{Device: d, matrix: 7 + 2, at: func(quant.Type, []byte) (int, byte) { return 4*70 + 3, 0x01 }}
 		}},
 		{"a weight of Q8_0, down", "llama-256-q8_0", "layer 1", func(d device.Device) device.Device {
-			return &flipping{Device: d, matrix: 1 + 7 + 6, at: q80}
+			return &flipping{Device: d, matrix: 7 + 6, at: q80}
 		}},
 		{"a weight of Q8_0, output", "llama-256-q8_0", "layer 0", func(d device.Device) device.Device {
-			return &flipping{Device: d, matrix: 1 + 3, at: q80}
+			return &flipping{Device: d, matrix: 3, at: q80}
 		}},
 		{"a scale of Q4_K", "llama-256-q4_k_m", "layer 1", func(d device.Device) device.Device {
-			return &flipping{Device: d, matrix: 1 + 7 + 3, at: func(quant.Type, []byte) (int, byte) { return 144*3 + 1, 0x04 }}
+			return &flipping{Device: d, matrix: 7 + 3, at: func(quant.Type, []byte) (int, byte) { return 144*3 + 1, 0x04 }}
 		}},
 		{"a lane", "llama-256-q6_k", "layer 1", func(d device.Device) device.Device { return &lopsided{Device: d, call: 3} }},
 	} {

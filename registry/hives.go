@@ -16,8 +16,33 @@ type Hive struct {
 	Version       string
 	Devices       []core.Device
 	DiskFreeBytes int64
-	Models        map[core.ModelRef]bool
+	Models        map[core.ModelRef]Model
 	Seen          time.Time // when it last said anything
+}
+
+// A Model is one model of a hive, as far as others must know it.
+type Model struct {
+	Size     int64  // in bytes, of all files
+	SHA256   string // empty: not known yet
+	Revision string // commit of the hub's repository
+	Files    []File
+}
+
+// A File is one file of a model.
+type File struct {
+	Name   string
+	Size   int64
+	SHA256 string // empty: not known yet
+}
+
+// Whole tells whether each file's hash is known: only then can it be copied.
+func (m Model) Whole() bool {
+	return len(m.Files) > 0 && !slices.ContainsFunc(m.Files, func(f File) bool { return f.SHA256 == "" })
+}
+
+// Has tells whether a file of the model has the hash.
+func (m Model) Has(sha256 string) bool {
+	return slices.ContainsFunc(m.Files, func(f File) bool { return f.SHA256 == sha256 })
 }
 
 // Health is what is to be thought of a hive by its silence.

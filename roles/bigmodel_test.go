@@ -61,10 +61,14 @@ func (m *modelFile) tensor(name string, typ uint32, size uint64, dims ...uint64)
 
 func (m *modelFile) write(t testing.TB) string {
 	t.Helper()
+	return m.writeTo(t, filepath.Join(t.TempDir(), "big.gguf"))
+}
+
+func (m *modelFile) writeTo(t testing.TB, name string) string {
+	t.Helper()
 	var b bytes.Buffer
 	b.WriteString("GGUF")
 	put(&b, uint32(3), m.ntensors, m.npairs, m.pairs.Bytes(), m.infos.Bytes())
-	name := filepath.Join(t.TempDir(), "big.gguf")
 	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -78,34 +82,67 @@ func (m *modelFile) write(t testing.TB) string {
 // milliseconds a layer. At temperature 0 it always says "a".
 func bigModel(t testing.TB, layers int) string {
 	t.Helper()
-	const width, hidden = 1024, 4096
+	var m modelFile
+	m.head(layers)
+	for i := range layers {
+		m.layer(i)
+	}
+	return m.write(t)
+}
+
+// partedModel writes a model of two layers in two parts, and returns the first.
+func partedModel(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	var parts [2]modelFile
+	parts[0].head(2)
+	parts[1].text("general.architecture", "llama")
+	var first string
+	for i := range parts {
+		m := &parts[i]
+		m.num("split.no", uint32(i))
+		m.num("split.count", 2)
+		m.num("split.tensors.count", 2+2*9)
+		m.layer(i)
+		name := m.writeTo(t, filepath.Join(dir, fmt.Sprintf("big-%05d-of-00002.gguf", i+1)))
+		if first == "" {
+			first = name
+		}
+	}
+	return first
+}
+
+const bigWidth, bigHidden = 1024, 4096
+
+// head is the metadata, and the tensors that are of no layer.
+func (m *modelFile) head(layers int) {
 	vocab := []string{"Ġ"} // a space
 	for c := 'z'; c >= 'a'; c-- {
 		vocab = append([]string{string(c)}, vocab...)
 	}
-	var m modelFile
 	m.text("general.architecture", "llama")
 	m.num("llama.block_count", uint32(layers))
 	m.num("llama.context_length", 2048)
-	m.num("llama.embedding_length", width)
-	m.num("llama.feed_forward_length", hidden)
+	m.num("llama.embedding_length", bigWidth)
+	m.num("llama.feed_forward_length", bigHidden)
 	m.num("llama.attention.head_count", 8)
 	m.text("tokenizer.ggml.model", "gpt2")
 	m.text("tokenizer.ggml.pre", "gpt-2")
 	m.texts("tokenizer.ggml.tokens", vocab)
 	m.texts("tokenizer.ggml.merges", nil)
-	m.matrix("token_embd.weight", uint64(len(vocab)), width)
-	m.vector("output_norm.weight", width)
-	for i := range layers {
-		layer := fmt.Sprintf("blk.%d.", i)
-		m.vector(layer+"attn_norm.weight", width)
-		m.vector(layer+"ffn_norm.weight", width)
-		for _, square := range []string{"attn_q", "attn_k", "attn_v", "attn_output"} {
-			m.matrix(layer+square+".weight", width, width)
-		}
-		m.matrix(layer+"ffn_gate.weight", hidden, width)
-		m.matrix(layer+"ffn_up.weight", hidden, width)
-		m.matrix(layer+"ffn_down.weight", width, hidden)
+	m.matrix("token_embd.weight", uint64(len(vocab)), bigWidth)
+	m.vector("output_norm.weight", bigWidth)
+}
+
+// layer has nine tensors.
+func (m *modelFile) layer(i int) {
+	layer := fmt.Sprintf("blk.%d.", i)
+	m.vector(layer+"attn_norm.weight", bigWidth)
+	m.vector(layer+"ffn_norm.weight", bigWidth)
+	for _, square := range []string{"attn_q", "attn_k", "attn_v", "attn_output"} {
+		m.matrix(layer+square+".weight", bigWidth, bigWidth)
 	}
-	return m.write(t)
+	m.matrix(layer+"ffn_gate.weight", bigHidden, bigWidth)
+	m.matrix(layer+"ffn_up.weight", bigHidden, bigWidth)
+	m.matrix(layer+"ffn_down.weight", bigWidth, bigHidden)
 }

@@ -104,7 +104,7 @@ func TestStop(t *testing.T) {
 	w.start("rbee", "infer", "what is a hive?", "--max-tokens", "5").expect(0)
 	s := w.start("rbee", "stop")
 	s.expect(0)
-	if !regexp.MustCompile(`localhost: hive SIGTERM, 1 worker\(s\) gone with \d+ MB, \d+ processes, ports .* closed, memory free .* → .*\nqueen gone, nothing left of 3 processes here, ports 8001 8080 9200 closed\n$`).MatchString(s.stdout()) {
+	if !regexp.MustCompile(`localhost: hive SIGTERM, 1 worker gone with \d+ MB, \d+ processes, ports .* closed, memory free .* → .*\nqueen gone, nothing left of 3 processes here, ports 8001 8080 9200 closed\n$`).MatchString(s.stdout()) {
 		t.Errorf("stop: %s", s.stdout())
 	}
 	q.expect(0)

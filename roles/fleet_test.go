@@ -44,6 +44,12 @@ func newFleet(t *testing.T, logins ...fleettest.Login) *fleetWorld {
 	t.Helper()
 	divide := fleetTest(t)
 	t.Parallel()
+	return makeFleet(t, divide, logins...)
+}
+
+// makeFleet starts a fleet with every limit divided.
+func makeFleet(t testing.TB, divide int, logins ...fleettest.Login) *fleetWorld {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

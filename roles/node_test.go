@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/remote/sshdtest"
@@ -233,22 +231,8 @@ func TestHostKeyAsked(t *testing.T) {
 // atTerminal runs rbee at a terminal of its own, types, and returns what is seen there.
 func (w *world) atTerminal(typed string, env []string, args ...string) (screen string, status int) {
 	w.t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	master, tty := w.pseudoTerminal(80)
 	defer master.Close()
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		w.t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	exe, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)

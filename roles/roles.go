@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -73,8 +74,10 @@ func prepare(c *cli.Command) {
 	}
 }
 
-func usage(_ *cli.Context, err error, _ bool) error {
-	return &core.Fault{Kind: core.Invalid, What: err.Error(), Cause: err}
+// usage is what is wrong with a value of a flag; names are looked at before (cmdline.Order).
+func usage(c *cli.Context, err error, _ bool) error {
+	what := strings.Replace(err.Error(), "for flag -", "for flag --", 1)
+	return &core.Fault{Kind: core.Invalid, What: what, Try: c.Command.HelpName + " --help", Cause: err}
 }
 
 // byCause returns the exit status of a run that ended in order: by itself, by a

@@ -42,15 +42,41 @@ func (w *world) node(more ...string) node {
 func (w *world) bareNode(more ...string) node {
 	w.t.Helper()
 	n := node{w: w, home: w.t.TempDir()}
-	ours := filepath.Join(w.t.TempDir(), "ssh")
 	env := fmt.Sprintf("HOME=%s PATH=%s:/usr/bin:/bin %s=%s GORACE=atexit_sleep_ms=0 %s", n.home, n.bin(""), worldMark, w.mark, noGrace)
 	n.sshd = sshdtest.Start(w.t, strings.Join(append([]string{"SetEnv"}, append(more, env)...), " ")) // of two with one name the first counts
-	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + n.sshd.Config() + " \"$@\"\n"                      // ssh asks passwd for its home, not HOME
-	if err := errors.Join(os.MkdirAll(ours, 0o700), os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700)); err != nil {
+	n.path = sshBy(w.t, n.sshd.Config())
+	return n
+}
+
+// sshBy is a PATH whose ssh has a config of its own: it asks passwd for its home, not HOME.
+func sshBy(t testing.TB, config string) string {
+	t.Helper()
+	ours := t.TempDir()
+	script := "#!/bin/sh\nexec /usr/bin/ssh -F " + config + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(ours, "ssh"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return "PATH=" + ours + ":" + os.Getenv("PATH")
+}
+
+// nodes are several, and a PATH for who is to call them by their names.
+func (w *world) nodes(names ...string) (map[string]node, string) {
+	w.t.Helper()
+	all, configs := map[string]node{}, ""
+	for _, name := range names {
+		n := w.node()
+		b, err := os.ReadFile(n.sshd.Config())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		all[name] = n
+		configs += strings.Replace(string(b), "Host node", "Host "+name, 1) + "\n"
+	}
+	file := filepath.Join(w.t.TempDir(), "ssh_config")
+	if err := os.WriteFile(file, []byte(configs), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	n.path = "PATH=" + ours + ":" + os.Getenv("PATH")
-	return n
+	return all, sshBy(w.t, file)
 }
 
 // bin is where our program lies on the node.
@@ -61,7 +87,7 @@ func TestInferOverSSH(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
 	r := w.startEnv([]string{n.path}, "rbee", "infer", "--node", "node", "--temperature", "0", "--max-tokens", "80", "how do I add a machine?")
-	r.expect(0, "connecting to ", "hive up on node", "hive and 1 worker(s) on node", "nothing left")
+	r.expect(0, "connecting to ", "hive up on node", "hive and 1 worker on node", "nothing left")
 	if !strings.Contains(r.stdout(), "`rbee node add NAME`") {
 		t.Errorf("stdout: %q", r.stdout())
 	}

@@ -31,7 +31,7 @@ func TestRefusedAtOnce(t *testing.T) {
 	}{
 		"not imported":      {fields{"model": "file:/etc/passwd"}, nil, 400, core.Invalid},
 		"not there":         {fields{"model": "file:" + filepath.Join(dir, "x.gguf")}, nil, 404, core.ModelNotFound},
-		"hub":               {fields{"model": "hf:org/repo"}, nil, 400, core.Unsupported},
+		"no repository":     {fields{"model": "hf:org"}, nil, 400, core.Invalid},
 		"raw chat":          {fields{"prompt": nil, "messages": []fields{{"role": "user", "content": "x"}}, "raw": true}, nil, 400, core.Invalid},
 		"deadline, no time": {nil, []string{"X-Deadline: tomorrow"}, 400, core.Invalid},
 	}

@@ -137,7 +137,7 @@ type BenchRow struct {
 	Int8Share   float64   `json:"int8_share"`
 	CPU         string    `json:"cpu"`
 	KernelClass string    `json:"kernel_class"`
-	KernelPath  string    `json:"kernel_path"` // avx512vnni, avx2, or generic
+	KernelPath  string    `json:"kernel_path"` // avx512vnni, avx2, neon-dotprod, neon, or generic
 }
 
 // Test is what llama-bench calls the test: pp512, tg128 @ d4096.

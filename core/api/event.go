@@ -9,8 +9,8 @@ import (
 )
 
 // An Event is one message of an answer's stream: *Started, *Token, *Narration,
-// *Metrics, *End or *Failure; and *Comment, which is not an event on the wire
-// but a sign of life.
+// *Metrics, *End or *Failure; *Sealed, which is a token, too; and *Comment, which is
+// not an event on the wire but a sign of life.
 type Event interface {
 	// Name is the event's name on the wire; "" for a comment.
 	Name() string
@@ -39,6 +39,19 @@ type Token struct {
 	// Pieces are the tokens that the text is of, where it is not this one alone:
 	// those that ended inside a character, or in what may have been a stop string.
 	Pieces []Piece `json:"pieces,omitempty"`
+}
+
+// Sealed is a token as it is on the wire. Who only passes it on need not know what
+// is in it.
+type Sealed struct{ Data []byte }
+
+// Token returns what is in it.
+func (s *Sealed) Token() (*Token, error) {
+	t := new(Token)
+	if err := json.Unmarshal(s.Data, t); err != nil {
+		return nil, fmt.Errorf("api: event %s: %w", tokenName, err)
+	}
+	return t, nil
 }
 
 // Logprob is a token with its log-probability.
@@ -158,8 +171,13 @@ type Comment struct{ Text string }
 // Name is "started".
 func (*Started) Name() string { return "started" }
 
+const tokenName = "token"
+
 // Name is "token".
-func (*Token) Name() string { return "token" }
+func (*Token) Name() string { return tokenName }
+
+// Name is "token".
+func (*Sealed) Name() string { return tokenName }
 
 // Name is "narration".
 func (*Narration) Name() string { return "narration" }
@@ -187,6 +205,9 @@ func (f *Failure) Err() error { return f.Details.fault(f.Code, f.Message) }
 
 // EncodeEvent returns the event as one JSON object with its name in "type".
 func EncodeEvent(ev Event) ([]byte, error) {
+	if s, ok := ev.(*Sealed); ok {
+		return s.Data, nil
+	}
 	b, err := json.Marshal(ev)
 	if err != nil {
 		return nil, fmt.Errorf("api: event %s: %w", ev.Name(), err)
@@ -205,7 +226,7 @@ func DecodeEvent(name string, data []byte) (Event, error) {
 	switch name {
 	case "started":
 		ev = new(Started)
-	case "token":
+	case tokenName:
 		ev = new(Token)
 	case "narration":
 		ev = new(Narration)

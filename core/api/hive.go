@@ -84,6 +84,15 @@ type Model struct {
 	Quantization string        `json:"quantization,omitempty"`
 	Parameters   int64         `json:"parameters,omitempty"`
 	Node         core.NodeName `json:"node,omitempty"` // filled in by the queen
+
+	Source   string      `json:"source,omitempty"`   // where its files came from: "import", "copy", "hub" …
+	Revision string      `json:"revision,omitempty"` // commit of the hub's repository
+	Files    []ModelFile `json:"files,omitempty"`
+	Pinned   bool        `json:"pinned,omitempty"` // never removed to make room
+	InUse    bool        `json:"in_use,omitempty"` // a worker has it
+	Uses     int64       `json:"uses,omitempty"`   // how often a worker has loaded it
+	UsedAt   time.Time   `json:"used_at,omitzero"`
+	AddedAt  time.Time   `json:"added_at,omitzero"`
 }
 
 // Models is a list of models.
@@ -94,7 +103,25 @@ type Models struct {
 // ImportRequest is the body of POST /v1/models/import on a hive and of
 // POST /v2/models/import on a queen: a file of that machine, used in place.
 type ImportRequest struct {
-	Path string `json:"path"` // absolute
+	Path string `json:"path"`           // absolute
+	From string `json:"from,omitempty"` // the program that keeps it, of a model that was found: it then has that one's name on the hub, if that is certain
+	Keep bool   `json:"keep,omitempty"` // of a queen: also in the catalog of her machine's hive, which is started if it has to be
+}
+
+// Found are models that other programs keep on a machine: the answer to
+// GET hive/v1/models/found?from= and GET queen/v2/models/found?from=.
+type Found struct {
+	Models []FoundModel `json:"models"`
+}
+
+// FoundModel is one of them. It is used by an import of its path.
+type FoundModel struct {
+	From      string        `json:"from"` // "huggingface", "ollama" or "lmstudio"
+	Name      string        `json:"name"` // as that program calls it
+	Ref       core.ModelRef `json:"model_ref"`
+	Path      string        `json:"path"` // of a model in parts the first
+	SizeBytes int64         `json:"size_bytes"`
+	Error     string        `json:"error,omitempty"` // why it cannot be used
 }
 
 // Needs is the answer to GET hive/v1/models/{ref}/needs?context=&slots=.

@@ -18,13 +18,14 @@ import (
 // doneData is the data of the last message of every stream.
 const doneData = "[DONE]"
 
-// A Stream writes server-sent events. Every write is flushed: a token that is
-// made is on its way. Its methods may be called at once.
+// A Stream writes server-sent events. All but Put flush: a token that is made
+// is on its way. Its methods may be called at once.
 type Stream struct {
-	mu sync.Mutex // guards all writing, and id
-	w  http.ResponseWriter
-	rc *http.ResponseController
-	id int64
+	mu  sync.Mutex // guards all writing, id and buf
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	id  int64
+	buf []byte // of the message that is written
 }
 
 // NewStream begins an event stream on w: status 200 and the headers.
@@ -41,27 +42,48 @@ func NewStream(w http.ResponseWriter) *Stream {
 func (s *Stream) Send(ev Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.send(s.id+1, ev)
+	if err := s.put(s.id+1, ev); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
-// SendID writes an event with an id of its own, which must not be smaller than
-// those before.
-func (s *Stream) SendID(id int64, ev Event) error {
+// Put writes an event with an id of its own, which must not be smaller than those
+// before, and does not flush: it may be one of several that are there at once. Flush
+// ends them.
+func (s *Stream) Put(id int64, ev Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.send(id, ev)
+	return s.put(id, ev)
 }
 
-func (s *Stream) send(id int64, ev Event) error {
+// Flush sends what was put on its way.
+func (s *Stream) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flush()
+}
+
+// oneLine makes one line of any text.
+var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
+
+func (s *Stream) put(id int64, ev Event) error {
 	if c, ok := ev.(*Comment); ok {
-		return s.write(": " + strings.NewReplacer("\r", " ", "\n", " ").Replace(c.Text) + "\n\n")
+		s.buf = append(append(s.buf[:0], ": "...), oneLine.Replace(c.Text)...)
+		return s.end()
 	}
 	b, err := EncodeEvent(ev)
 	if err != nil {
 		return err
 	}
 	s.id = id
-	return s.write("id: " + strconv.FormatInt(id, 10) + "\nevent: " + ev.Name() + "\ndata: " + string(b) + "\n\n")
+	s.buf = append(s.buf[:0], "id: "...)
+	s.buf = strconv.AppendInt(s.buf, id, 10)
+	s.buf = append(s.buf, "\nevent: "...)
+	s.buf = append(s.buf, ev.Name()...)
+	s.buf = append(s.buf, "\ndata: "...)
+	s.buf = append(s.buf, b...)
+	return s.end()
 }
 
 // Data writes a message without id and name: the form of OpenAI's streams and
@@ -69,16 +91,26 @@ func (s *Stream) send(id int64, ev Event) error {
 func (s *Stream) Data(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.write("data: " + string(b) + "\n\n")
+	s.buf = append(append(s.buf[:0], "data: "...), b...)
+	if err := s.end(); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
 // Done writes the last message, [DONE].
 func (s *Stream) Done() error { return s.Data([]byte(doneData)) }
 
-func (s *Stream) write(text string) error {
-	if _, err := io.WriteString(s.w, text); err != nil {
+// end writes the message that is in the buffer.
+func (s *Stream) end() error {
+	s.buf = append(s.buf, "\n\n"...)
+	if _, err := s.w.Write(s.buf); err != nil {
 		return fmt.Errorf("api: stream: %w", err)
 	}
+	return nil
+}
+
+func (s *Stream) flush() error {
 	if err := s.rc.Flush(); err != nil {
 		return fmt.Errorf("api: stream: %w", err)
 	}
@@ -96,7 +128,7 @@ const maxMessage = 4 << 20
 type Frame struct {
 	ID      int64 // 0: none
 	Name    string
-	Data    []byte // valid until the next frame
+	Data    []byte
 	Comment string
 }
 
@@ -156,14 +188,19 @@ type Numbered struct {
 
 // Events reads the events of an answer, comments among them, until [DONE].
 // Events that this version does not know are skipped.
-func Events(r io.Reader) iter.Seq2[Numbered, error] {
+func Events(r io.Reader) iter.Seq2[Numbered, error] { return events(r, Frame.event) }
+
+// SealedEvents is Events for who passes tokens on: each is a *Sealed.
+func SealedEvents(r io.Reader) iter.Seq2[Numbered, error] { return events(r, Frame.sealed) }
+
+func events(r io.Reader, event func(Frame) (Event, error)) iter.Seq2[Numbered, error] {
 	return func(yield func(Numbered, error) bool) {
 		for f, err := range Frames(r) {
 			if err != nil {
 				yield(Numbered{}, err)
 				return
 			}
-			ev, err := f.event()
+			ev, err := event(f)
 			if err != nil {
 				yield(Numbered{}, err)
 				return
@@ -180,6 +217,17 @@ func (f Frame) event() (Event, error) {
 		return &Comment{f.Comment}, nil
 	}
 	return DecodeEvent(f.Name, f.Data)
+}
+
+// sealed is event, but for tokens.
+func (f Frame) sealed() (Event, error) {
+	if f.Name != tokenName {
+		return f.event()
+	}
+	if bytes.ContainsAny(f.Data, "\r\n") { // they are spaces there, and would make several lines of it again
+		f.Data = []byte(oneLine.Replace(string(f.Data)))
+	}
+	return &Sealed{f.Data}, nil
 }
 
 // KeepAlive writes what text says as a comment every so often, until ctx is done

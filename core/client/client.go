@@ -74,9 +74,17 @@ func New(base string, o Options) *Client {
 		dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
 	}
 	// No proxy: these are machines of one's own. No time limit: answers stream.
-	t := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DisableCompression: true}
+	t := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 128, IdleConnTimeout: 30 * time.Second, DisableCompression: true}
 	o.Limit = cmp.Or(o.Limit, 10*time.Second)
 	return &Client{strings.TrimSuffix(base, "/"), o, &http.Client{Transport: t}}
+}
+
+// At returns a client for another server by the same way: they share connections,
+// and Close of one is Close of both.
+func (c *Client) At(base, token string) *Client {
+	o := c.o
+	o.Token = token
+	return &Client{strings.TrimSuffix(base, "/"), o, c.http}
 }
 
 // URL is where the server is.
@@ -172,18 +180,23 @@ func (c *Client) late(limit time.Duration) error {
 	return &core.Fault{Kind: core.ConnectionTimeout, What: fmt.Sprintf("%s does not answer in %v", c.base, limit)}
 }
 
+// A reader makes events of an answer's body.
+type reader func(io.Reader) iter.Seq2[api.Numbered, error]
+
 // stream sends in and yields the events of the answer.
-func (c *Client) stream(ctx context.Context, method, path string, in any, header http.Header) iter.Seq2[api.Numbered, error] {
+func (c *Client) stream(ctx context.Context, method, path string, in any, header http.Header, events reader) iter.Seq2[api.Numbered, error] {
 	return func(yield func(api.Numbered, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel() // a reader who breaks off ends the request
 		var body io.Reader
 		if in != nil {
-			var err error
-			if body, header, err = jsonBody(in); err != nil {
+			b, h, err := jsonBody(in)
+			if err != nil {
 				yield(api.Numbered{}, err)
 				return
 			}
+			maps.Copy(h, header)
+			body, header = b, h
 		}
 		resp, err := c.send(ctx, method, path, body, header)
 		if err != nil {
@@ -191,11 +204,12 @@ func (c *Client) stream(ctx context.Context, method, path string, in any, header
 			return
 		}
 		defer resp.Body.Close()
-		for ev, err := range api.Events(resp.Body) {
+		for ev, err := range events(resp.Body) {
 			if !yield(ev, err) {
 				return
 			}
 		}
+		_, _ = resp.Body.Read(make([]byte, 1)) // the end, so that the connection can be used again
 	}
 }
 

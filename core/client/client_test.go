@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,5 +126,104 @@ func TestTrace(t *testing.T) {
 		if got.Get(name) != v {
 			t.Errorf("%s: %q, want %q", name, got.Get(name), v)
 		}
+	}
+}
+
+// streamer serves answers that are complete at once, and counts the connections.
+func streamer(t *testing.T) (s *httptest.Server, dialled *atomic.Int64) {
+	t.Helper()
+	dialled = &atomic.Int64{}
+	s = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, sent := r.Header["Idempotency-Key"]; sent {
+			t.Error("the key was sent")
+		}
+		out := api.NewStream(w)
+		_ = out.Send(&api.Token{Text: "a", Index: 3})
+		_ = out.Done()
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			dialled.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s, dialled
+}
+
+// answers is what a worker says, as one passes it on.
+func answers(t *testing.T, c *client.Client) (all []api.Event) {
+	t.Helper()
+	for ev, err := range c.ExecuteSealed(t.Context(), api.ExecuteRequest{JobID: "j"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, ev.Event)
+	}
+	return all
+}
+
+// An answer that was read to its end leaves the connection to the next.
+func TestExecuteKeepsConnection(t *testing.T) {
+	s, dialled := streamer(t)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return bytewise{c}, err
+	}
+	hive := client.New("http://hive", client.Options{Token: "of the hive", DialContext: dial})
+	defer hive.Close()
+	for range 3 {
+		all := answers(t, hive.At(s.URL, ""))
+		if len(all) != 1 {
+			t.Fatalf("events: %v", all)
+		}
+		tok, err := all[0].(*api.Sealed).Token()
+		if err != nil || tok.Text != "a" || tok.Index != 3 {
+			t.Errorf("token: %+v, %v", tok, err)
+		}
+	}
+	if n := dialled.Load(); n != 1 {
+		t.Errorf("%d connections for three answers, want 1", n)
+	}
+}
+
+// A bytewise connection has the last message read before the end of the answer is there.
+type bytewise struct{ net.Conn }
+
+func (b bytewise) Read(p []byte) (int, error) { return b.Conn.Read(p[:min(len(p), 1)]) }
+
+// A kept connection that is dead, which only shows in the use of it, costs nobody the answer.
+func TestExecuteOnDeadConnection(t *testing.T) {
+	s, _ := streamer(t)
+	var dials atomic.Int64
+	hang := make(chan struct{})
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if dials.Add(1) > 1 || err != nil {
+			return c, err
+		}
+		return &dying{Conn: c, hang: hang}, nil
+	}
+	c := client.New(s.URL, client.Options{DialContext: dial})
+	defer c.Close()
+	answers(t, c)
+	close(hang)
+	if all := answers(t, c); len(all) != 1 || dials.Load() != 2 {
+		t.Errorf("%d events, %d dials; want 1 and 2", len(all), dials.Load())
+	}
+}
+
+// A dying connection swallows what is written after hang is closed, and is reset then.
+type dying struct {
+	net.Conn
+	hang chan struct{}
+}
+
+func (d *dying) Write(b []byte) (int, error) {
+	select {
+	case <-d.hang:
+		return len(b), d.Close()
+	default:
+		return d.Conn.Write(b)
 	}
 }

@@ -3,7 +3,6 @@ package client
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -99,6 +98,16 @@ func (c *Client) linesOf(ctx context.Context, method, path string, body io.Reade
 	return fmt.Errorf("client: %w", because(ctx, in.Err()))
 }
 
+// HiveFound is Found for a hive's machine.
+func (c *Client) HiveFound(ctx context.Context, from string) (f api.Found, err error) {
+	return f, c.callIn(ctx, 3*c.o.Limit, http.MethodGet, "/v1/models/found?from="+url.QueryEscape(from), nil, &f)
+}
+
+// HiveImportFrom is HiveImport of a model that was found with another program.
+func (c *Client) HiveImportFrom(ctx context.Context, path, from string) (m api.Model, err error) {
+	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path, From: from}, &m)
+}
+
 // HiveImport puts a file of the hive's machine into its catalog, in place.
 func (c *Client) HiveImport(ctx context.Context, path string) (m api.Model, err error) {
 	return m, c.call(ctx, http.MethodPost, "/v1/models/import", api.ImportRequest{Path: path}, &m)
@@ -153,33 +162,24 @@ func (c *Client) Ready(ctx context.Context) (r api.Ready, err error) {
 
 // Progress yields a worker's load to its end. A nil stage is a sign of life.
 func (c *Client) Progress(ctx context.Context) iter.Seq2[*api.LoadStage, error] {
-	return func(yield func(*api.LoadStage, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		resp, err := c.send(ctx, http.MethodGet, "/v1/loading/progress", nil, nil)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer resp.Body.Close()
-		for f, err := range api.Frames(resp.Body) {
-			var stage *api.LoadStage
-			if err == nil && len(f.Data) > 0 {
-				stage = new(api.LoadStage)
-				if bad := json.Unmarshal(f.Data, stage); bad != nil {
-					err = fmt.Errorf("client: progress: %w", bad)
-				}
-			}
-			if !yield(stage, err) || err != nil {
-				return
-			}
-		}
-	}
+	return stages[api.LoadStage](ctx, c, http.MethodGet, "/v1/loading/progress", nil)
 }
 
 // Execute asks a worker for an answer and yields its events. Breaking off ends it.
 func (c *Client) Execute(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
-	return c.stream(ctx, http.MethodPost, "/execute", r, nil)
+	return c.execute(ctx, r, api.Events)
+}
+
+// ExecuteSealed is Execute for who passes tokens on: each is an *api.Sealed.
+func (c *Client) ExecuteSealed(ctx context.Context, r api.ExecuteRequest) iter.Seq2[api.Numbered, error] {
+	return c.execute(ctx, r, api.SealedEvents)
+}
+
+// execute may be sent a second time where a kept connection turns out to be dead
+// before anything has come back: the key, without a value, says so to the transport,
+// and is not sent.
+func (c *Client) execute(ctx context.Context, r api.ExecuteRequest, events reader) iter.Seq2[api.Numbered, error] {
+	return c.stream(ctx, http.MethodPost, "/execute", r, http.Header{"Idempotency-Key": nil}, events)
 }
 
 // CancelJob ends an answer of a worker. One that is not there has ended.

@@ -14,16 +14,20 @@ import (
 	"rbee/core/api"
 )
 
+// most is how long a call may take for which the queen has limits of her own, such
+// as one that starts a hive, or fetches a model first.
+const most = 24 * time.Hour
+
 // Task asks a queen for an answer and yields its events as they come. A stream
 // that is cut off yields api.ErrStreamCut. Breaking off leaves the task.
 func (c *Client) Task(ctx context.Context, r api.TaskRequest) iter.Seq2[api.Numbered, error] {
-	return c.stream(ctx, http.MethodPost, "/v2/tasks", r, nil)
+	return c.stream(ctx, http.MethodPost, "/v2/tasks", r, nil, api.Events)
 }
 
 // TaskEvents yields the events of a task again, those after the one with id last.
 func (c *Client) TaskEvents(ctx context.Context, id core.TaskID, last int64) iter.Seq2[api.Numbered, error] {
 	return c.stream(ctx, http.MethodGet, "/v2/tasks/"+url.PathEscape(string(id))+"/events", nil,
-		http.Header{"Last-Event-Id": {strconv.FormatInt(last, 10)}})
+		http.Header{"Last-Event-Id": {strconv.FormatInt(last, 10)}}, api.Events)
 }
 
 // CancelTask ends a task. One that is not there has ended.
@@ -51,9 +55,22 @@ func (c *Client) Import(ctx context.Context, path string) (m api.Model, err erro
 	return m, c.call(ctx, http.MethodPost, "/v2/models/import", api.ImportRequest{Path: path}, &m)
 }
 
-// PoolModels lists the models of a queen's hives.
-func (c *Client) PoolModels(ctx context.Context) (m api.Models, err error) {
-	return m, c.call(ctx, http.MethodGet, "/v2/models", nil, &m)
+// ImportKept is Import that also puts the file into the catalog of the queen's machine,
+// where it stays. From is the program of a model that was found, else empty.
+func (c *Client) ImportKept(ctx context.Context, path, from string) (m api.Model, err error) {
+	return m, c.callIn(ctx, most, http.MethodPost, "/v2/models/import", api.ImportRequest{Path: path, From: from, Keep: true}, &m)
+}
+
+// Found lists the models that other programs keep on the queen's machine: "huggingface",
+// "ollama", "lmstudio", or "all".
+func (c *Client) Found(ctx context.Context, from string) (f api.Found, err error) {
+	return f, c.callIn(ctx, most, http.MethodGet, "/v2/models/found?from="+url.QueryEscape(from), nil, &f)
+}
+
+// PoolModels lists the models of a queen's hives, or of one node, whose hive is started
+// if it has to be.
+func (c *Client) PoolModels(ctx context.Context, node core.NodeName) (m api.Models, err error) {
+	return m, c.callIn(ctx, most, http.MethodGet, ofNode("/v2/models", node), nil, &m)
 }
 
 // Join tells a queen all of a hive.
@@ -73,7 +90,6 @@ func (c *Client) Where(ctx context.Context, q url.Values) (l api.Candidates, err
 
 // Load has a queen load a model ahead of need, and returns its worker when it is ready.
 func (c *Client) Load(ctx context.Context, r api.LoadRequest) (w api.Worker, err error) {
-	const most = time.Hour // the queen has limits of her own
 	return w, c.callIn(ctx, most, http.MethodPost, "/v2/workers", r, &w)
 }
 

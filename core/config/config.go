@@ -28,6 +28,15 @@ type Settings struct {
 	MemoryMax int64    // bytes that the workers of a machine may take together; 0: all there is
 	NVML      string   // library that sees the GPUs; empty: the usual one, "none": no GPU is seen
 	Nodes     map[string]Node
+	Models    Models
+	Hub       Hub
+	Terminal  Terminal
+}
+
+// Terminal is what a terminal may be sent.
+type Terminal struct {
+	Colours bool // no NO_COLOR
+	Cursor  bool // the lines before may be written over
 }
 
 // Paths are where rbee keeps things. RBEE_HOME moves all of them together.
@@ -38,6 +47,8 @@ type Paths struct {
 	Config string // the config file that was read; empty: none
 	Own    string // the config file of this person, whether it is there or not
 	Token  string // where rbee token new puts a token, which then is the default
+
+	Aliases string // short names of models, beside the config file of this person
 }
 
 // Catalog is the file of the catalog.
@@ -53,6 +64,8 @@ type file struct {
 	MemoryMax string                  `toml:"memory_max"`
 	Limits    map[string]tomlDuration `toml:"limits"`
 	Node      map[string]Node         `toml:"node"`
+	Models    modelsFile              `toml:"models"`
+	Model     map[string]modelFile    `toml:"model"`
 }
 
 // tomlDuration is a duration as Go writes it, or a number of seconds.
@@ -74,7 +87,11 @@ func Load(environ []string) (Settings, error) {
 		}
 		return ""
 	}
-	s := Settings{Paths: paths(env), Limits: DefaultLimits(), NVML: env("RBEE_NVML")}
+	term := env("TERM")
+	s := Settings{
+		Paths: paths(env), Limits: DefaultLimits(), NVML: env("RBEE_NVML"),
+		Terminal: Terminal{Colours: env("NO_COLOR") == "" && term != "dumb", Cursor: term != "" && term != "dumb"},
+	}
 	if err := s.readFile(env); err != nil {
 		return Settings{}, err
 	}
@@ -102,7 +119,8 @@ func Load(environ []string) (Settings, error) {
 		}
 		s.MemoryMax = n
 	}
-	return s, nil
+	s.Hub = hub(env)
+	return s, s.Models.fromEnv(env)
 }
 
 // paths follows the XDG rules, or RBEE_HOME.
@@ -110,7 +128,7 @@ func paths(env func(string) string) Paths {
 	if root := env("RBEE_HOME"); root != "" {
 		return Paths{
 			Home: root, Data: filepath.Join(root, "data"), State: filepath.Join(root, "state"),
-			Config: filepath.Join(root, "config.toml"), Token: filepath.Join(root, "token"),
+			Config: filepath.Join(root, "config.toml"), Token: filepath.Join(root, "token"), Aliases: filepath.Join(root, "aliases.toml"),
 		}
 	}
 	home := env("HOME")
@@ -123,7 +141,7 @@ func paths(env func(string) string) Paths {
 	return Paths{
 		Home: filepath.Join(home, ".rbee"), Data: in("XDG_DATA_HOME", ".local", "share"),
 		State: in("XDG_STATE_HOME", ".local", "state"), Config: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "config.toml"),
-		Token: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "token"),
+		Token: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "token"), Aliases: filepath.Join(in("XDG_CONFIG_HOME", ".config"), "aliases.toml"),
 	}
 }
 
@@ -153,7 +171,7 @@ func (s *Settings) parse(name string, b []byte) error {
 	var f file
 	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return invalid(name, locate(err))
+		return invalid(name, Locate(err))
 	}
 	for key, v := range f.Limits {
 		if err := s.Limits.set(key, string(v)); err != nil {
@@ -171,11 +189,14 @@ func (s *Settings) parse(name string, b []byte) error {
 		s.MemoryMax = n
 	}
 	s.TokenFile, s.ModelDirs, s.Nodes = f.TokenFile, f.ModelDirs, f.Node
+	if err := s.Models.fromFile(f.Models, f.Model); err != nil {
+		return invalid(name, err)
+	}
 	return nil
 }
 
-// locate adds the line to an error of the TOML library.
-func locate(err error) error {
+// Locate adds the line to an error of the TOML library.
+func Locate(err error) error {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		line, _ := unknown.Errors[0].Position()
 		return fmt.Errorf("line %d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))

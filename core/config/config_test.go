@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,19 @@ func TestLoad(t *testing.T) {
 		"memory by env":  {"memory_max = '8GiB'\n", map[string]string{"RBEE_MEMORY_MAX": "1.5 MB"}, func(s Settings) bool { return s.MemoryMax == 1_500_000 }, ""},
 		"bad memory":     {"memory_max = 'much'\n", nil, nil, `memory_max: "much" is not a size`},
 		"no memory":      {"", map[string]string{"RBEE_MEMORY_MAX": "-1GB"}, nil, "RBEE_MEMORY_MAX"},
-		"no such file":   {"", map[string]string{"RBEE_CONFIG": "/nowhere/config.toml"}, nil, "/nowhere/config.toml"},
+		"models": {
+			"[models]\nmax_bytes = '50GB'\nbandwidth = '2MB'\n[model.\"org/repo:Q4_K_M\"]\npin = true\n[model.tinyllama]\npin = false\n",
+			map[string]string{"RBEE_MODELS_BANDWIDTH": "0"},
+			func(s Settings) bool {
+				return s.Models.MaxBytes == 50_000_000_000 && s.Models.Bandwidth == 0 && slices.Equal(s.Models.Pinned, []string{"org/repo:Q4_K_M"})
+			}, "",
+		},
+		"models by env": {"[models]\nmax_bytes = '50GB'\n", map[string]string{"RBEE_MODELS_MAX": "1GB"}, func(s Settings) bool { return s.Models.MaxBytes == 1e9 }, ""},
+		"bad bandwidth": {"[models]\nbandwidth = 'fast'\n", nil, nil, `models.bandwidth: "fast" is not a size`},
+		"bad cap":       {"", map[string]string{"RBEE_MODELS_MAX": "all"}, nil, `RBEE_MODELS_MAX: "all" is not a size`},
+		"hub":           {"", map[string]string{"HF_ENDPOINT": "http://h", "HF_TOKEN": " t\n"}, func(s Settings) bool { return s.Hub == Hub{"http://h", "t"} }, ""},
+		"old name":      {"", map[string]string{"HUGGING_FACE_HUB_TOKEN": "t"}, func(s Settings) bool { return s.Hub.Token == "t" }, ""},
+		"no such file":  {"", map[string]string{"RBEE_CONFIG": "/nowhere/config.toml"}, nil, "/nowhere/config.toml"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -64,5 +77,20 @@ func TestPaths(t *testing.T) {
 	p := paths(func(k string) string { return env[k] })
 	if p.Catalog() != "/home/u/.rbee/models.db" || p.Models() != "/data/rbee/models" || p.State != "/home/u/.local/state/rbee" {
 		t.Errorf("got %+v", p)
+	}
+}
+
+// The token that the hub's own tools left in a file is found where they put it.
+func TestHubTokenFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "token")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, env := range map[string]string{"path": "HF_TOKEN_PATH=" + file, "home": "HF_HOME=" + dir} {
+		s, err := Load([]string{"RBEE_HOME=" + t.TempDir(), env})
+		if err != nil || s.Hub.Token != "secret" {
+			t.Errorf("%s: %q, %v", name, s.Hub.Token, err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
 
 	"rbee/core"
 )
@@ -177,7 +178,7 @@ func isHeader(line, name string) bool {
 func nodesIn(text string) (map[string]Node, error) {
 	var f file
 	if err := toml.Unmarshal([]byte(text), &f); err != nil {
-		return nil, locate(err)
+		return nil, Locate(err)
 	}
 	if f.Node == nil {
 		f.Node = map[string]Node{}
@@ -192,6 +193,11 @@ func (p Paths) edit(change func(old string) (string, error)) error {
 	if real, err := filepath.EvalSymlinks(name); err == nil {
 		name = real
 	}
+	unlock, err := lock(filepath.Dir(name))
+	if err != nil {
+		return &core.Fault{Kind: core.Internal, What: fmt.Sprintf("config file: %v", err), Cause: err}
+	}
+	defer unlock()
 	old, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return invalid("config file", err)
@@ -215,11 +221,28 @@ func (p Paths) edit(change func(old string) (string, error)) error {
 	return nil
 }
 
+// lock waits for the only right to edit files of a directory, which it makes if need
+// be. It ends with the process.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		switch err := unix.Flock(int(d.Fd()), unix.LOCK_EX); {
+		case err == nil:
+			return func() { _ = d.Close() }, nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), d.Close())
+		}
+	}
+}
+
 // replace writes a file of mode 0600 whole or not at all.
 func replace(name, text string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
 	tmp, err := os.CreateTemp(filepath.Dir(name), ".config.*")
 	if err != nil {
 		return err

@@ -2,10 +2,12 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"rbee/core"
@@ -44,6 +46,27 @@ func TestNodes(t *testing.T) {
 	}
 	if got := load(t, home).Nodes; len(got) != 2 {
 		t.Errorf("after rm: %+v", got)
+	}
+}
+
+// Who adds at the same time as others loses nothing.
+func TestAddNodeAtOnce(t *testing.T) {
+	paths := load(t, filepath.Join(t.TempDir(), "none", "yet")).Paths
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if err := paths.AddNode(fmt.Sprintf("node%d", i), Node{Port: 1 + i}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	text, err := os.ReadFile(paths.Own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if nodes, err := nodesIn(string(text)); err != nil || len(nodes) != 20 {
+		t.Errorf("%d nodes, %v; want 20", len(nodes), err)
 	}
 }
 

@@ -24,6 +24,11 @@ type Boot struct {
 	// Mode is how the holder lives. One that is persistent may come back: it has
 	// Terms.EOFGrace to do so.
 	Mode core.Mode `json:"mode,omitempty"`
+
+	// Where models come from, and who the holder is there: on a machine whose own
+	// environment says nothing of it.
+	HubEndpoint string `json:"hub_endpoint,omitempty"`
+	HubToken    string `json:"hub_token,omitempty"`
 }
 
 // A line is one line of a lease. Fields that this version does not know are ignored.

@@ -22,7 +22,7 @@ type Facts struct {
 	Libc          string   // such as "glibc 2.36" or "musl libc (x86_64)"; empty where the system does not say
 	Loaders       []string // the dynamic loaders that are there
 	DiskFreeBytes int64    // in Home
-	GPUs          []string // what nvidia-smi lists
+	GPUs          []string // what nvidia-smi lists; only of ProbeAll
 	Gzip          bool
 	Programs      []Found // programs of ours, the one in PATH first
 }
@@ -47,16 +47,27 @@ p features "$(sed -n -e 's/^flags[^:]*: //p' -e 's/^Features[^:]*: //p' /proc/cp
 p libc "$(getconf GNU_LIBC_VERSION 2>/dev/null || { command -v ldd >/dev/null 2>&1 && ldd --version 2>&1 | head -n 1; })"
 p loaders "$(echo /lib/ld-* /lib64/ld-*)"
 p disk "$(df -Pk "$HOME" 2>/dev/null | tail -n 1)"
-nvidia-smi -L 2>/dev/null | while read -r l; do p gpu "$l"; done
 command -v gzip >/dev/null 2>&1 && p gzip yes
-for r in "$(command -v rbee)" "` + installed + `"; do
+path="$(command -v rbee)"
+for r in "$path" "` + installed + `"; do
 	[ -x "$r" ] && p rbee "$r	$("$r" version 2>/dev/null </dev/null | tail -n 1)"
+	[ "$path" = "` + installed + `" ] && break
 done
-p end ''`
+`
 
-// Probe asks a node what it is. It takes one exec and needs a POSIX shell.
-func (c *Conn) Probe(ctx context.Context) (Facts, error) {
-	out, err := c.Output(ctx, []string{"sh", "-c", probe})
+// probeGPUs may take seconds: the driver may have to be loaded.
+const probeGPUs = `nvidia-smi -L 2>/dev/null | while read -r l; do p gpu "$l"; done
+`
+
+// Probe asks a node what a program of ours must know to start there. It takes one
+// exec and needs a POSIX shell.
+func (c *Conn) Probe(ctx context.Context) (Facts, error) { return c.probe(ctx, probe) }
+
+// ProbeAll is Probe, and what else is worth knowing, which may take a while.
+func (c *Conn) ProbeAll(ctx context.Context) (Facts, error) { return c.probe(ctx, probe+probeGPUs) }
+
+func (c *Conn) probe(ctx context.Context, script string) (Facts, error) {
+	out, err := c.Output(ctx, []string{"sh", "-c", script + "p end ''"})
 	f := parseFacts(string(out))
 	switch {
 	case f.OS != "":

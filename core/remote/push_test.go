@@ -100,13 +100,19 @@ func TestProbe(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.home, ".bashrc"), []byte("echo welcome\n"), 0o600); err != nil { // sshd's bash reads it
 		t.Fatal(err)
 	}
-	f := s.probe(t)
+	f, err := s.conn.ProbeAll(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []remote.Found{{Path: filepath.Join(s.bin, "rbee"), Version: "1.2.3"}, {Path: s.local("rbee")}}
 	if f.OS != runtime.GOOS || f.Arch != runtime.GOARCH || f.Home != s.home || f.Cores < 1 || f.DiskFreeBytes <= 0 || !f.Gzip || f.Shell != "/bin/sh" {
 		t.Errorf("got %+v", f)
 	}
 	if fmt.Sprint(f.Programs) != fmt.Sprint(want) || len(f.GPUs) != 2 || len(f.Loaders) == 0 {
 		t.Errorf("got programs %v, GPUs %q, loaders %q", f.Programs, f.GPUs, f.Loaders)
+	}
+	if f := s.probe(t); fmt.Sprint(f.Programs) != fmt.Sprint(want) || len(f.GPUs) != 0 {
+		t.Errorf("for a program alone: got programs %v, GPUs %q", f.Programs, f.GPUs)
 	}
 }
 

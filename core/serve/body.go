@@ -9,6 +9,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -113,6 +114,20 @@ func locate(object map[string]json.RawMessage, path string) (key, field string) 
 		rest = below
 	}
 	return "", ""
+}
+
+// PathParam is a parameter of a request's path. The router leaves a path with slashes
+// in its parts escaped as it came.
+func PathParam(c echo.Context, name string) (string, error) {
+	v := c.Param(name)
+	if c.Request().URL.RawPath == "" {
+		return v, nil
+	}
+	plain, err := url.PathUnescape(v)
+	if err != nil {
+		return "", &core.Fault{Kind: core.Invalid, What: fmt.Sprintf("%s %.80q in the path: %v", name, v, err)}
+	}
+	return plain, nil
 }
 
 // Accepted answers 202 at once, and whole: what follows may end the process.

@@ -148,6 +148,10 @@ type Device interface {
 	// Weight makes a matrix of the bytes of a (rows, cols) tensor of the file; it
 	// keeps no reference to them. Table does the same for lookups, but may keep one.
 	Weight(t quant.Type, rows, cols int, file []byte) (Weight, error)
+
+	// WeightSoon is Weight for a matrix that is not used at once: it may go on being
+	// made. file is read until read is called, perhaps by another goroutine.
+	WeightSoon(t quant.Type, rows, cols int, file []byte, read func()) (Weight, error)
 	Table(t quant.Type, rows, cols int, file []byte) (Table, error)
 	Cache(s CacheShape) (Cache, error)
 

@@ -77,7 +77,7 @@ func Open(path string) (*File, error) {
 }
 
 func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe does not wait for its writer
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A writer makes GGUF files, good and bad ones.
@@ -159,6 +161,13 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := Open(filepath.Dir(name)); err == nil {
 		t.Error("a directory was opened")
+	}
+	pipe := filepath.Join(filepath.Dir(name), "pipe.gguf") // nobody ever writes to it
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(pipe); !errors.Is(err, ErrFormat) {
+		t.Errorf("a pipe: %v", err)
 	}
 	if _, err := Open(name + ".not"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)

@@ -54,8 +54,14 @@ func (f *File) Needs(context, slots int) (Needs, error) {
 }
 
 // HalfCache tells whether keys and values are kept in float16: where the file has
-// quantised weights, whose rounding is coarser. Else they stay float32.
+// quantised weights, whose rounding is coarser. Else they stay float32. Of a file's
+// first bytes, which do not tell the tensors, general.file_type is believed; without it
+// the answer is no, which is more memory.
 func (f *File) HalfCache() bool {
+	if n, ok := f.Uint("general.file_type"); ok && len(f.tensors) == 0 {
+		const f32, f16, bf16 = 0, 1, 32 // ggml's numbers of what most tensors are
+		return n != f32 && n != f16 && n != bf16
+	}
 	return slices.ContainsFunc(f.tensors, func(t Tensor) bool { return blockTypes[t.Type].block > 1 })
 }
 
@@ -106,7 +112,7 @@ func (f *File) shape() (s shape, err error) {
 		return s, err
 	}
 	embedding, _ := f.Tensor("token_embd.weight")
-	s.width = f.optional("embedding_length", 0)
+	s.width, s.vocab = f.optional("embedding_length", 0), f.optional("vocab_size", 0)
 	if len(embedding.Dims) == 2 {
 		s.vocab = int64(embedding.Dims[1])
 		s.width = max(s.width, int64(embedding.Dims[0]))

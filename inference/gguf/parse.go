@@ -83,8 +83,11 @@ const (
 
 // header reads magic, version and the two counts.
 func (f *File) header(r *reader) (keys, tensors int, err error) {
-	if len(r.data) < headerBytes {
-		return 0, 0, r.bad(0, "header: %d bytes, want %d: the file is cut off", len(r.data), headerBytes)
+	if r.left() < headerBytes {
+		return 0, 0, r.bad(0, "header: %d bytes, want %d: the file is cut off", r.left(), headerBytes)
+	}
+	if err := r.has(headerBytes); err != nil {
+		return 0, 0, err
 	}
 	switch string(r.data[:4]) {
 	case magic:
@@ -112,6 +115,8 @@ func (f *File) header(r *reader) (keys, tensors int, err error) {
 	return keys, tensors, err
 }
 
+// metadata reads n keys with their values. After an error r stands at the key whose
+// value could not be read.
 func (f *File) metadata(r *reader, n int) error {
 	for i := range n {
 		at := r.at
@@ -124,6 +129,7 @@ func (f *File) metadata(r *reader, n int) error {
 		}
 		v, err := r.value(key)
 		if err != nil {
+			r.at = at
 			return err
 		}
 		f.values[key], f.keys = v, append(f.keys, key)

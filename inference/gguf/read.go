@@ -2,6 +2,7 @@ package gguf
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -91,9 +92,22 @@ func (k kind) float(bits uint64) (float64, bool) {
 type reader struct {
 	data []byte
 	at   int
+	more int // bytes of the file behind data, which are not here
 }
 
-func (r *reader) left() int { return len(r.data) - r.at }
+// left is how many bytes the file has from here on.
+func (r *reader) left() int { return len(r.data) + r.more - r.at }
+
+// errMore says that what is to be read is in the file, but not in data.
+var errMore = errors.New("gguf: not in the bytes that are here")
+
+// has tells whether the next n bytes are here, once left has said that they are.
+func (r *reader) has(n int) error {
+	if n > len(r.data)-r.at {
+		return errMore
+	}
+	return nil
+}
 
 // bad is an error about what stands at a byte.
 func (r *reader) bad(at int, format string, args ...any) error {
@@ -108,6 +122,9 @@ func (r *reader) short(what string, want uint64) error {
 func (r *reader) bits(width int, what string) (uint64, error) {
 	if r.left() < width {
 		return 0, r.short(what, uint64(width))
+	}
+	if err := r.has(width); err != nil {
+		return 0, err
 	}
 	var n uint64
 	for i := range width {
@@ -135,6 +152,9 @@ func (r *reader) count(limit, each int, what string) (int, error) {
 
 func (r *reader) text(what string) (string, error) {
 	n, err := r.count(maxString, 1, what)
+	if err == nil {
+		err = r.has(n)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -146,7 +166,7 @@ func (r *reader) text(what string) (string, error) {
 // name reads a key or a tensor's name, the i-th of n.
 func (r *reader) name(what string, i, n int) (string, error) {
 	at := r.at
-	if r.left() >= 8 { // a name that is too long is none, whatever follows
+	if r.has(8) == nil { // a name that is too long is none, whatever follows
 		if length := binary.LittleEndian.Uint64(r.data[at:]); length > maxName {
 			return "", r.bad(at, "the name of %s %d of %d has %d bytes, at most %d", what, i+1, n, length, maxName)
 		}
@@ -218,6 +238,9 @@ func (r *reader) array(v *value, key string) error {
 	if v.item == kindString {
 		return r.texts(v, key)
 	}
+	if err := r.has(v.count * each); err != nil {
+		return err
+	}
 	r.at += v.count * each
 	if v.item != kindFloat32 && v.item != kindFloat64 && v.item != kindBool {
 		return nil
@@ -239,9 +262,15 @@ func (r *reader) texts(v *value, key string) error {
 		if r.left() < 8 {
 			return r.short(fmt.Sprintf("item %d of %s", i, key), 8)
 		}
+		if err := r.has(8); err != nil {
+			return err
+		}
 		n := binary.LittleEndian.Uint64(r.data[r.at:])
 		if n > maxString || n > uint64(r.left()-8) {
 			return r.bad(r.at, "item %d of %s is a text of %d bytes, %d are left: the file is cut off", i, key, n, r.left()-8)
+		}
+		if err := r.has(8 + int(n)); err != nil {
+			return err
 		}
 		r.at += 8 + int(n)
 	}

@@ -72,22 +72,23 @@ func ClampedSwigluMul(dst, x, y []float32) {
 
 // Squash sets x = limit·tanh(x·scale/limit), or x·scale when limit is 0.
 func Squash(x []float32, scale, limit float32) {
-	for i, v := range x {
-		v = float32(v * scale)
-		if limit != 0 {
-			v = float32(limit * tanh(v/limit))
+	if limit == 0 {
+		for i, v := range x {
+			x[i] = float32(v * scale)
 		}
-		x[i] = v
+		return
+	}
+	for i := capped(x, scale, limit); i < len(x); i++ {
+		x[i] = float32(limit * tanh(float32(x[i]*scale)/limit))
 	}
 }
 
-// tanh is 1 − 2/(e^2x+1), for either sign by the positive one.
+// tanh is 1 − 2/(e^2|x|+1), with the sign of x.
 func tanh(x float32) float32 {
-	t := 1 - 2/(exp32(2*float32(math.Abs(float64(x))))+1)
-	if x < 0 {
-		return -t
-	}
-	return t
+	const sign = 1 << 31
+	bits := math.Float32bits(x)
+	t := 1 - 2/(exp32(2*math.Float32frombits(bits&^sign))+1)
+	return math.Float32frombits(math.Float32bits(t) ^ bits&sign)
 }
 
 // Exp is e^x as everywhere in this package.
@@ -118,7 +119,7 @@ func LayerNorm(dst, x, w, bias []float32, eps float32) {
 // does neighbours.
 func RopeSplit(x, turn []float32) {
 	half := len(turn) / 2
-	for i := range half {
+	for i := ropeSplit(x[:half], x[half:], turn); i < half; i++ {
 		a, b, cos, sin := x[i], x[half+i], turn[2*i], turn[2*i+1]
 		x[i] = float32(a*cos) - float32(b*sin)
 		x[half+i] = float32(a*sin) + float32(b*cos)

@@ -1,6 +1,6 @@
 // Package kernel holds the inner loops of the CPU device: products of quantised
 // weights, exponentials, norms, attention. Plain Go here is the specification:
-// vector code beside it must give the same bits.
+// vector code beside it must give the same bits. Class is the name of these bits.
 //
 // # Order of reduction
 //
@@ -17,22 +17,38 @@
 //   - Attention runs over the dimension in order for scores and over the tokens in
 //     order for values, with fused operations.
 //
-// Rows lie in panels of 32, so that a vector register holds the same k of many
-// rows and nothing is ever summed across lanes.
+// # What lies side by side
+//
+// Rows of a Matrix lie in panels of 32, so that a vector register holds the same k of
+// many rows and nothing is ever summed across lanes. From 16 columns on, where there
+// is code for the type (wide_amd64.go), MulColumns unpacks 1024 k of a panel to bytes
+// once, into the Scratch of its thread, and multiplies all columns with that; the sum
+// is the same.
+//
+// The cache keeps keys and values as Lines, of float16 or float32. Up to Queries
+// queries share one reading of them: Scores and Values compute each as if it were alone.
 //
 // # Vector code
 //
-// The assembly is written by the generator in _asm (a module of its own): go generate
-// there or here. There are two paths, AVX-512 with VNNI and AVX2, chosen by what the
-// processor has; RBEE_CPU=avx2 or RBEE_CPU=generic, read once at start, keeps to less,
-// and -tags purego builds without. Tests compare every path with plain Go; they fail
-// for want of one that RBEE_REQUIRE_PATHS names.
+// The assembly is written by the generators in _asm (a module of its own): go generate
+// here. There are two paths for amd64, AVX-512 with VNNI and AVX2, and two for arm64,
+// NEON with SDOT and without, chosen by what the processor has; RBEE_CPU=avx2, neon or
+// generic, read once at start, keeps to less, and -tags purego builds without. Tests
+// compare every path with plain Go; they fail for want of one that RBEE_REQUIRE_PATHS
+// names. The arm64 ones were tested under emulation only, so their speed is not known.
 //
-// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what the
-// instructions multiply; the integer sum starts at minus that many Σx. Support lists
+// What is called where: the public functions call those of panel_asm.go and
+// elementwise_asm.go, which look at lengths; from there dispatch_*.go, generated too,
+// goes to the kernel of the type and the path. Files *_noasm.go stand for all that
+// where there are no kernels.
+//
+// Weights are stored without sign, as w + 8, 16, 32 or 128, since that is what x86's
+// instructions multiply; the integer sum starts at minus that many Σx. On arm64 those
+// that fit in seven bits are the same, others get their sign back. Support lists
 // which types have a kernel. A new one needs: a layout in pack.go, its plain product
-// in matmul.go or integer.go, a tile in _asm, a case in panel_amd64.go and
-// panel256_amd64.go, and its class in support.go.
+// in matmul.go or integer.go, a tile in _asm and in _asm/arm64, a line in
+// _asm/dispatch, and its class in support.go. Faster for many columns is a case in
+// wide_amd64.go, faster to pack one in pack_asm.go.
 package kernel
 
 import (

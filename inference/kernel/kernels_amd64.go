@@ -579,6 +579,16 @@ func valuesFullAVX2x4(out *[4]*float32, p *[4]*float32, v *byte, tokens int, str
 //go:noescape
 func toHalfAVX2(dst *uint16, x *float32, n int)
 
+// transpose8AVX2 puts 8 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose8AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
+// transpose4AVX2 puts 4 dwords of 32 rows, xor flip, side by side, for n blocks that follow each other by step and block bytes.
+//
+//go:noescape
+func transpose4AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+
 // expSumAVX512 takes n, a positive multiple of 16.
 //
 //go:noescape
@@ -603,6 +613,11 @@ func geluAVX512(dst *float32, x *float32, n int)
 //
 //go:noescape
 func geluMulAVX512(dst *float32, x *float32, y *float32, n int)
+
+// capAVX512 sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.
+//
+//go:noescape
+func capAVX512(x *float32, scale float32, limit float32, n int)
 
 // squaresAVX512 adds n squares, n a positive multiple of 16.
 //
@@ -653,6 +668,16 @@ func geluAVX2(dst *float32, x *float32, n int)
 //
 //go:noescape
 func geluMulAVX2(dst *float32, x *float32, y *float32, n int)
+
+// capAVX2 sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.
+//
+//go:noescape
+func capAVX2(x *float32, scale float32, limit float32, n int)
+
+// ropeSplitAVX2 turns n pairs, a positive multiple of 16, half of each from x and from y.
+//
+//go:noescape
+func ropeSplitAVX2(x *float32, y *float32, turn *float32, n int)
 
 // squaresAVX2 adds n squares, n a positive multiple of 16.
 //

@@ -36415,6 +36415,422 @@ loop:
 	VZEROUPPER
 	RET
 
+// func transpose8AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+// Requires: AVX, AVX2
+TEXT ·transpose8AVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         rowBytes+16(FP), DX
+	MOVQ         step+24(FP), BX
+	MOVQ         block+32(FP), SI
+	MOVQ         n+40(FP), DI
+	VBROADCASTSS flip+48(FP), Y0
+
+loop:
+	MOVQ        CX, R8
+	VMOVDQU     (R8), Y1
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y2
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y3
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y4
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y5
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y6
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y7
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y8
+	ADDQ        DX, R8
+	VPUNPCKLDQ  Y2, Y1, Y9
+	VPUNPCKHDQ  Y2, Y1, Y1
+	VPUNPCKLDQ  Y4, Y3, Y2
+	VPUNPCKHDQ  Y4, Y3, Y3
+	VPUNPCKLDQ  Y6, Y5, Y4
+	VPUNPCKHDQ  Y6, Y5, Y5
+	VPUNPCKLDQ  Y8, Y7, Y6
+	VPUNPCKHDQ  Y8, Y7, Y7
+	VPUNPCKLQDQ Y2, Y9, Y8
+	VPUNPCKHQDQ Y2, Y9, Y2
+	VPUNPCKLQDQ Y3, Y1, Y9
+	VPUNPCKHQDQ Y3, Y1, Y1
+	VPUNPCKLQDQ Y6, Y4, Y3
+	VPUNPCKHQDQ Y6, Y4, Y4
+	VPUNPCKLQDQ Y7, Y5, Y6
+	VPUNPCKHQDQ Y7, Y5, Y5
+	VPERM2I128  $0x20, Y3, Y8, Y7
+	VPERM2I128  $0x31, Y3, Y8, Y3
+	VPERM2I128  $0x20, Y4, Y2, Y8
+	VPERM2I128  $0x31, Y4, Y2, Y2
+	VPERM2I128  $0x20, Y6, Y9, Y4
+	VPERM2I128  $0x31, Y6, Y9, Y6
+	VPERM2I128  $0x20, Y5, Y1, Y9
+	VPERM2I128  $0x31, Y5, Y1, Y1
+	VPXOR       Y0, Y7, Y7
+	VMOVDQU     Y7, (AX)
+	VPXOR       Y0, Y8, Y8
+	VMOVDQU     Y8, 128(AX)
+	VPXOR       Y0, Y4, Y4
+	VMOVDQU     Y4, 256(AX)
+	VPXOR       Y0, Y9, Y9
+	VMOVDQU     Y9, 384(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 512(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 640(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 768(AX)
+	VPXOR       Y0, Y1, Y1
+	VMOVDQU     Y1, 896(AX)
+	VMOVDQU     (R8), Y1
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y2
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y3
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y4
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y5
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y6
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y7
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y8
+	ADDQ        DX, R8
+	VPUNPCKLDQ  Y2, Y1, Y9
+	VPUNPCKHDQ  Y2, Y1, Y1
+	VPUNPCKLDQ  Y4, Y3, Y2
+	VPUNPCKHDQ  Y4, Y3, Y3
+	VPUNPCKLDQ  Y6, Y5, Y4
+	VPUNPCKHDQ  Y6, Y5, Y5
+	VPUNPCKLDQ  Y8, Y7, Y6
+	VPUNPCKHDQ  Y8, Y7, Y7
+	VPUNPCKLQDQ Y2, Y9, Y8
+	VPUNPCKHQDQ Y2, Y9, Y2
+	VPUNPCKLQDQ Y3, Y1, Y9
+	VPUNPCKHQDQ Y3, Y1, Y1
+	VPUNPCKLQDQ Y6, Y4, Y3
+	VPUNPCKHQDQ Y6, Y4, Y4
+	VPUNPCKLQDQ Y7, Y5, Y6
+	VPUNPCKHQDQ Y7, Y5, Y5
+	VPERM2I128  $0x20, Y3, Y8, Y7
+	VPERM2I128  $0x31, Y3, Y8, Y3
+	VPERM2I128  $0x20, Y4, Y2, Y8
+	VPERM2I128  $0x31, Y4, Y2, Y2
+	VPERM2I128  $0x20, Y6, Y9, Y4
+	VPERM2I128  $0x31, Y6, Y9, Y6
+	VPERM2I128  $0x20, Y5, Y1, Y9
+	VPERM2I128  $0x31, Y5, Y1, Y1
+	VPXOR       Y0, Y7, Y7
+	VMOVDQU     Y7, 32(AX)
+	VPXOR       Y0, Y8, Y8
+	VMOVDQU     Y8, 160(AX)
+	VPXOR       Y0, Y4, Y4
+	VMOVDQU     Y4, 288(AX)
+	VPXOR       Y0, Y9, Y9
+	VMOVDQU     Y9, 416(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 544(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 672(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 800(AX)
+	VPXOR       Y0, Y1, Y1
+	VMOVDQU     Y1, 928(AX)
+	VMOVDQU     (R8), Y1
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y2
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y3
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y4
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y5
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y6
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y7
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y8
+	ADDQ        DX, R8
+	VPUNPCKLDQ  Y2, Y1, Y9
+	VPUNPCKHDQ  Y2, Y1, Y1
+	VPUNPCKLDQ  Y4, Y3, Y2
+	VPUNPCKHDQ  Y4, Y3, Y3
+	VPUNPCKLDQ  Y6, Y5, Y4
+	VPUNPCKHDQ  Y6, Y5, Y5
+	VPUNPCKLDQ  Y8, Y7, Y6
+	VPUNPCKHDQ  Y8, Y7, Y7
+	VPUNPCKLQDQ Y2, Y9, Y8
+	VPUNPCKHQDQ Y2, Y9, Y2
+	VPUNPCKLQDQ Y3, Y1, Y9
+	VPUNPCKHQDQ Y3, Y1, Y1
+	VPUNPCKLQDQ Y6, Y4, Y3
+	VPUNPCKHQDQ Y6, Y4, Y4
+	VPUNPCKLQDQ Y7, Y5, Y6
+	VPUNPCKHQDQ Y7, Y5, Y5
+	VPERM2I128  $0x20, Y3, Y8, Y7
+	VPERM2I128  $0x31, Y3, Y8, Y3
+	VPERM2I128  $0x20, Y4, Y2, Y8
+	VPERM2I128  $0x31, Y4, Y2, Y2
+	VPERM2I128  $0x20, Y6, Y9, Y4
+	VPERM2I128  $0x31, Y6, Y9, Y6
+	VPERM2I128  $0x20, Y5, Y1, Y9
+	VPERM2I128  $0x31, Y5, Y1, Y1
+	VPXOR       Y0, Y7, Y7
+	VMOVDQU     Y7, 64(AX)
+	VPXOR       Y0, Y8, Y8
+	VMOVDQU     Y8, 192(AX)
+	VPXOR       Y0, Y4, Y4
+	VMOVDQU     Y4, 320(AX)
+	VPXOR       Y0, Y9, Y9
+	VMOVDQU     Y9, 448(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 576(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 704(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 832(AX)
+	VPXOR       Y0, Y1, Y1
+	VMOVDQU     Y1, 960(AX)
+	VMOVDQU     (R8), Y1
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y2
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y3
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y4
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y5
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y6
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y7
+	ADDQ        DX, R8
+	VMOVDQU     (R8), Y8
+	ADDQ        DX, R8
+	VPUNPCKLDQ  Y2, Y1, Y9
+	VPUNPCKHDQ  Y2, Y1, Y1
+	VPUNPCKLDQ  Y4, Y3, Y2
+	VPUNPCKHDQ  Y4, Y3, Y3
+	VPUNPCKLDQ  Y6, Y5, Y4
+	VPUNPCKHDQ  Y6, Y5, Y5
+	VPUNPCKLDQ  Y8, Y7, Y6
+	VPUNPCKHDQ  Y8, Y7, Y7
+	VPUNPCKLQDQ Y2, Y9, Y8
+	VPUNPCKHQDQ Y2, Y9, Y2
+	VPUNPCKLQDQ Y3, Y1, Y9
+	VPUNPCKHQDQ Y3, Y1, Y1
+	VPUNPCKLQDQ Y6, Y4, Y3
+	VPUNPCKHQDQ Y6, Y4, Y4
+	VPUNPCKLQDQ Y7, Y5, Y6
+	VPUNPCKHQDQ Y7, Y5, Y5
+	VPERM2I128  $0x20, Y3, Y8, Y7
+	VPERM2I128  $0x31, Y3, Y8, Y3
+	VPERM2I128  $0x20, Y4, Y2, Y8
+	VPERM2I128  $0x31, Y4, Y2, Y2
+	VPERM2I128  $0x20, Y6, Y9, Y4
+	VPERM2I128  $0x31, Y6, Y9, Y6
+	VPERM2I128  $0x20, Y5, Y1, Y9
+	VPERM2I128  $0x31, Y5, Y1, Y1
+	VPXOR       Y0, Y7, Y7
+	VMOVDQU     Y7, 96(AX)
+	VPXOR       Y0, Y8, Y8
+	VMOVDQU     Y8, 224(AX)
+	VPXOR       Y0, Y4, Y4
+	VMOVDQU     Y4, 352(AX)
+	VPXOR       Y0, Y9, Y9
+	VMOVDQU     Y9, 480(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 608(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 736(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 864(AX)
+	VPXOR       Y0, Y1, Y1
+	VMOVDQU     Y1, 992(AX)
+	ADDQ        BX, CX
+	ADDQ        SI, AX
+	DECQ        DI
+	JNE         loop
+	VZEROUPPER
+	RET
+
+// func transpose4AVX2(dst *byte, src *byte, rowBytes int, step int, block int, n int, flip uint32)
+// Requires: AVX, AVX2
+TEXT ·transpose4AVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         rowBytes+16(FP), DX
+	MOVQ         step+24(FP), BX
+	MOVQ         block+32(FP), SI
+	MOVQ         n+40(FP), DI
+	VBROADCASTSS flip+48(FP), Y0
+
+loop:
+	MOVQ        CX, R8
+	MOVQ        R8, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y2
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y3
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y4
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y5
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	MOVQ        R9, R8
+	VPUNPCKLDQ  Y3, Y2, Y6
+	VPUNPCKHDQ  Y3, Y2, Y2
+	VPUNPCKLDQ  Y5, Y4, Y3
+	VPUNPCKHDQ  Y5, Y4, Y4
+	VPUNPCKLQDQ Y3, Y6, Y5
+	VPUNPCKHQDQ Y3, Y6, Y3
+	VPUNPCKLQDQ Y4, Y2, Y6
+	VPUNPCKHQDQ Y4, Y2, Y2
+	VPXOR       Y0, Y5, Y5
+	VMOVDQU     Y5, (AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 128(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 256(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 384(AX)
+	MOVQ        R8, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y2
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y3
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y4
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y5
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	MOVQ        R9, R8
+	VPUNPCKLDQ  Y3, Y2, Y6
+	VPUNPCKHDQ  Y3, Y2, Y2
+	VPUNPCKLDQ  Y5, Y4, Y3
+	VPUNPCKHDQ  Y5, Y4, Y4
+	VPUNPCKLQDQ Y3, Y6, Y5
+	VPUNPCKHQDQ Y3, Y6, Y3
+	VPUNPCKLQDQ Y4, Y2, Y6
+	VPUNPCKHQDQ Y4, Y2, Y2
+	VPXOR       Y0, Y5, Y5
+	VMOVDQU     Y5, 32(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 160(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 288(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 416(AX)
+	MOVQ        R8, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y2
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y3
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y4
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y5
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	MOVQ        R9, R8
+	VPUNPCKLDQ  Y3, Y2, Y6
+	VPUNPCKHDQ  Y3, Y2, Y2
+	VPUNPCKLDQ  Y5, Y4, Y3
+	VPUNPCKHDQ  Y5, Y4, Y4
+	VPUNPCKLQDQ Y3, Y6, Y5
+	VPUNPCKHQDQ Y3, Y6, Y3
+	VPUNPCKLQDQ Y4, Y2, Y6
+	VPUNPCKHQDQ Y4, Y2, Y2
+	VPXOR       Y0, Y5, Y5
+	VMOVDQU     Y5, 64(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 192(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 320(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 448(AX)
+	MOVQ        R8, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y2
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y3
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y4
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	VMOVDQU     (R8), X1
+	VINSERTI128 $0x01, (R9), Y1, Y5
+	ADDQ        DX, R8
+	ADDQ        DX, R9
+	MOVQ        R9, R8
+	VPUNPCKLDQ  Y3, Y2, Y6
+	VPUNPCKHDQ  Y3, Y2, Y2
+	VPUNPCKLDQ  Y5, Y4, Y3
+	VPUNPCKHDQ  Y5, Y4, Y4
+	VPUNPCKLQDQ Y3, Y6, Y5
+	VPUNPCKHQDQ Y3, Y6, Y3
+	VPUNPCKLQDQ Y4, Y2, Y6
+	VPUNPCKHQDQ Y4, Y2, Y2
+	VPXOR       Y0, Y5, Y5
+	VMOVDQU     Y5, 96(AX)
+	VPXOR       Y0, Y3, Y3
+	VMOVDQU     Y3, 224(AX)
+	VPXOR       Y0, Y6, Y6
+	VMOVDQU     Y6, 352(AX)
+	VPXOR       Y0, Y2, Y2
+	VMOVDQU     Y2, 480(AX)
+	ADDQ        BX, CX
+	ADDQ        SI, AX
+	DECQ        DI
+	JNE         loop
+	VZEROUPPER
+	RET
+
 // func expSumAVX512(x *float32, sums *[16]float32, top float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-32
@@ -36668,6 +37084,58 @@ loop:
 	VZEROUPPER
 	RET
 
+// func capAVX512(x *float32, scale float32, limit float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·capAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS scale+8(FP), Z0
+	VBROADCASTSS limit+12(FP), Z1
+
+loop:
+	VMULPS           (AX), Z0, Z2
+	VDIVPS           Z1, Z2, Z2
+	VPANDD.BCST      word7fffffff<>+0(SB), Z2, Z3
+	VADDPS           Z3, Z3, Z3
+	VCMPPS.BCST      $0x0d, wordc2aeac4f<>+0(SB), Z3, K1
+	VMAXPS.BCST      wordc2aeac4f<>+0(SB), Z3, Z3
+	VMINPS.BCST      word42b0c0a5<>+0(SB), Z3, Z3
+	VBROADCASTSS     word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST      word4b400000<>+0(SB), Z4, Z5
+	VFMADD231PS.BCST wordbf317200<>+0(SB), Z5, Z3
+	VFMADD231PS.BCST wordb5bfbe8e<>+0(SB), Z5, Z3
+	VBROADCASTSS     word39506967<>+0(SB), Z5
+	VFMADD213PS.BCST word3ab743ce<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3c088908<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3d2aa9c1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3e2aaaaa<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3f000000<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z3, Z5
+	VPSLLD           $0x17, Z4, Z4
+	VPADDD.Z         Z4, Z5, K1, Z3
+	VBROADCASTSS     word3f800000<>+0(SB), Z4
+	VADDPS           Z4, Z3, Z3
+	VBROADCASTSS     word40000000<>+0(SB), Z5
+	VDIVPS           Z3, Z5, Z5
+	VSUBPS           Z5, Z4, Z5
+	VPANDD.BCST      word80000000<>+0(SB), Z2, Z2
+	VPXORD           Z2, Z5, Z5
+	VMULPS           Z1, Z5, Z5
+	VMOVUPS          Z5, (AX)
+	ADDQ             $0x00000040, AX
+	SUBQ             $0x10, CX
+	JG               loop
+	VZEROUPPER
+	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
+
+DATA word40000000<>+0(SB)/4, $0x40000000
+GLOBL word40000000<>(SB), RODATA|NOPTR, $4
+
 // func squaresAVX512(x *float32, sums *[16]float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·squaresAVX512(SB), NOSPLIT, $0-24
@@ -36768,9 +37236,6 @@ loop:
 	JNE           loop
 	VZEROUPPER
 	RET
-
-DATA word7fffffff<>+0(SB)/4, $0x7fffffff
-GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
 
 DATA word42fe0000<>+0(SB)/4, $0x42fe0000
 GLOBL word42fe0000<>(SB), RODATA|NOPTR, $4
@@ -37448,6 +37913,155 @@ loop:
 	VZEROUPPER
 	RET
 
+// func capAVX2(x *float32, scale float32, limit float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·capAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS scale+8(FP), Y0
+	VBROADCASTSS limit+12(FP), Y1
+
+loop:
+	VMULPS      (AX), Y0, Y2
+	VDIVPS      Y1, Y2, Y2
+	VPAND       ymm7fffffff<>+0(SB), Y2, Y3
+	VADDPS      Y3, Y3, Y3
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y3, Y6
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y3, Y3
+	VMINPS      ymm42b0c0a5<>+0(SB), Y3, Y3
+	VMOVUPS     ymm4b400000<>+0(SB), Y4
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS      ymm4b400000<>+0(SB), Y4, Y5
+	VFMADD231PS ymmbf317200<>+0(SB), Y5, Y3
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y5, Y3
+	VMOVUPS     ymm39506967<>+0(SB), Y5
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f000000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VPSLLD      $0x17, Y4, Y4
+	VPADDD      Y4, Y5, Y3
+	VPAND       Y6, Y3, Y3
+	VMOVUPS     ymm3f800000<>+0(SB), Y4
+	VADDPS      Y4, Y3, Y3
+	VMOVUPS     ymm40000000<>+0(SB), Y5
+	VDIVPS      Y3, Y5, Y5
+	VSUBPS      Y5, Y4, Y5
+	VPAND       ymm80000000<>+0(SB), Y2, Y2
+	VPXOR       Y2, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VMOVUPS     Y5, (AX)
+	VMULPS      32(AX), Y0, Y2
+	VDIVPS      Y1, Y2, Y2
+	VPAND       ymm7fffffff<>+0(SB), Y2, Y3
+	VADDPS      Y3, Y3, Y3
+	VCMPPS      $0x0d, ymmc2aeac4f<>+0(SB), Y3, Y6
+	VMAXPS      ymmc2aeac4f<>+0(SB), Y3, Y3
+	VMINPS      ymm42b0c0a5<>+0(SB), Y3, Y3
+	VMOVUPS     ymm4b400000<>+0(SB), Y4
+	VFMADD231PS ymm3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS      ymm4b400000<>+0(SB), Y4, Y5
+	VFMADD231PS ymmbf317200<>+0(SB), Y5, Y3
+	VFMADD231PS ymmb5bfbe8e<>+0(SB), Y5, Y3
+	VMOVUPS     ymm39506967<>+0(SB), Y5
+	VFMADD213PS ymm3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f000000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS ymm3f800000<>+0(SB), Y3, Y5
+	VPSLLD      $0x17, Y4, Y4
+	VPADDD      Y4, Y5, Y3
+	VPAND       Y6, Y3, Y3
+	VMOVUPS     ymm3f800000<>+0(SB), Y4
+	VADDPS      Y4, Y3, Y3
+	VMOVUPS     ymm40000000<>+0(SB), Y5
+	VDIVPS      Y3, Y5, Y5
+	VSUBPS      Y5, Y4, Y5
+	VPAND       ymm80000000<>+0(SB), Y2, Y2
+	VPXOR       Y2, Y5, Y5
+	VMULPS      Y1, Y5, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x10, CX
+	JG          loop
+	VZEROUPPER
+	RET
+
+DATA ymm7fffffff<>+0(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+4(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+8(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+12(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+16(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+20(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+24(SB)/4, $0x7fffffff
+DATA ymm7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL ymm7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA ymm40000000<>+0(SB)/4, $0x40000000
+DATA ymm40000000<>+4(SB)/4, $0x40000000
+DATA ymm40000000<>+8(SB)/4, $0x40000000
+DATA ymm40000000<>+12(SB)/4, $0x40000000
+DATA ymm40000000<>+16(SB)/4, $0x40000000
+DATA ymm40000000<>+20(SB)/4, $0x40000000
+DATA ymm40000000<>+24(SB)/4, $0x40000000
+DATA ymm40000000<>+28(SB)/4, $0x40000000
+GLOBL ymm40000000<>(SB), RODATA|NOPTR, $32
+
+// func ropeSplitAVX2(x *float32, y *float32, turn *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·ropeSplitAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), AX
+	MOVQ y+8(FP), CX
+	MOVQ turn+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VSHUFPS $0xdd, Y1, Y0, Y0
+	VPERMPD $0xd8, Y2, Y2
+	VPERMPD $0xd8, Y0, Y0
+	VMOVUPS (AX), Y1
+	VMOVUPS (CX), Y3
+	VMULPS  Y2, Y1, Y4
+	VMULPS  Y0, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (AX)
+	VMULPS  Y0, Y1, Y4
+	VMULPS  Y2, Y3, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)
+	VMOVUPS 64(DX), Y0
+	VMOVUPS 96(DX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VSHUFPS $0xdd, Y1, Y0, Y0
+	VPERMPD $0xd8, Y2, Y2
+	VPERMPD $0xd8, Y0, Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 32(CX), Y3
+	VMULPS  Y2, Y1, Y4
+	VMULPS  Y0, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(AX)
+	VMULPS  Y0, Y1, Y4
+	VMULPS  Y2, Y3, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(CX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x10, BX
+	JG      loop
+	VZEROUPPER
+	RET
+
 // func squaresAVX2(x *float32, sums *[16]float32, n int)
 // Requires: AVX
 TEXT ·squaresAVX2(SB), NOSPLIT, $0-24
@@ -37576,16 +38190,6 @@ loop:
 	JNE          loop
 	VZEROUPPER
 	RET
-
-DATA ymm7fffffff<>+0(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+4(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+8(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+12(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+16(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+20(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+24(SB)/4, $0x7fffffff
-DATA ymm7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL ymm7fffffff<>(SB), RODATA|NOPTR, $32
 
 DATA ymm000000ff<>+0(SB)/4, $0x000000ff
 DATA ymm000000ff<>+4(SB)/4, $0x000000ff

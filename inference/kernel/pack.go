@@ -12,6 +12,16 @@ import (
 
 // Pack interleaves the rows of a (rows, k) tensor as the file has it.
 func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
+	m, err := New(t, file, rows, k)
+	if err != nil {
+		return nil, err
+	}
+	m.Fill(file)
+	return m, nil
+}
+
+// New is Pack but for the values, which Fill writes.
+func New(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	if !Packable(t) {
 		return nil, fmt.Errorf("kernel: weights of type %v are not supported, only %s", t, quant.Supported())
 	}
@@ -20,12 +30,11 @@ func Pack(t quant.Type, file []byte, rows, k int) (*Matrix, error) {
 	}
 	m := &Matrix{Type: t, Rows: rows, K: k, class: ClassOf(t), kind: KindFor(t), mins: t.HasMins(), blocks: k / t.Block()}
 	m.data = memory(m.Panels() * m.blocks * m.blockSize())
-	m.pack(file)
 	return m, nil
 }
 
-// pack fills the panels, several at a time.
-func (m *Matrix) pack(file []byte) {
+// Fill packs the panels, several at a time. file is that of New.
+func (m *Matrix) Fill(file []byte) {
 	var next atomic.Int64
 	work := func() {
 		for {
@@ -55,6 +64,9 @@ func (m *Matrix) packPanel(file []byte, p int) {
 		return
 	}
 	pack := packerOf(m.Type)
+	if n == PanelRows && m.packVector(panel, rows) {
+		pack = packRest(m.Type)
+	}
 	for b := range m.blocks {
 		block := panel[b*size:][:size]
 		for r := range n {
@@ -114,6 +126,27 @@ func packerOf(t quant.Type) packer {
 	return packWhole
 }
 
+// packRest writes what packVector leaves out: all but the values' own dwords.
+func packRest(t quant.Type) packer {
+	switch t {
+	case quant.Q40, quant.IQ4NL:
+		return func(dst []byte, row int, src []byte) { half(dst, 512, row, src) }
+	case quant.Q50:
+		return func(dst []byte, row int, src []byte) {
+			dword(dst, 512, 0, row, fifths(word(src[2:])))
+			half(dst, 640, row, src)
+		}
+	case quant.Q80:
+		return func(dst []byte, row int, src []byte) { half(dst, 1024, row, src) }
+	}
+	panic(fmt.Sprintf("kernel: nothing is left of %v", t))
+}
+
+// half copies a float16 to those of the other rows behind base.
+func half(dst []byte, base, row int, src []byte) {
+	binary.LittleEndian.PutUint16(dst[base+2*row:], binary.LittleEndian.Uint16(src))
+}
+
 // packWhole keeps blocks as they are, those of 32 rows side by side.
 func packWhole(dst []byte, row int, src []byte) { copy(dst[len(src)*row:], src) }
 
@@ -169,13 +202,27 @@ func packFives(dst []byte, row int, src []byte, high uint32) {
 	for i := range 4 {
 		dword(dst, 0, i, row, word(src[4*i:]))
 	}
-	fifth := uint32(0)
-	for m := range 8 { // four bits at a time, one to each byte
-		four := high >> (4 * m) & 15
-		fifth |= four * 0x00204081 & ones << (2*(m%4) + m/4)
-	}
-	dword(dst, 512, 0, row, fifth)
+	dword(dst, 512, 0, row, fifths(high))
 }
+
+// fifths orders the fifth bits of 32 values.
+func fifths(high uint32) uint32 {
+	t := &fifthsOf
+	return t[0][high&0xff] | t[1][high>>8&0xff] | t[2][high>>16&0xff] | t[3][high>>24]
+}
+
+// fifthsOf is what each byte of fifth bits becomes.
+var fifthsOf = func() (t [4][256]uint32) {
+	for b := range t {
+		for v := range t[b] {
+			for i := range 2 { // four bits at a time, one to each byte
+				m, four := 2*b+i, uint32(v)>>(4*i)&15
+				t[b][v] |= four * 0x00204081 & ones << (2*(m%4) + m/4)
+			}
+		}
+	}
+	return t
+}()
 
 // packQ80: bytes made unsigned by adding 128, then the scales.
 func packQ80(dst []byte, row int, src []byte) {

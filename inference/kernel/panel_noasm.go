@@ -1,4 +1,4 @@
-//go:build !amd64 || purego
+//go:build (!amd64 && !arm64) || purego
 
 package kernel
 
@@ -6,4 +6,4 @@ func (m *Matrix) mulPanel(out []float32, w []byte, x []Act) { m.mulGeneric(out, 
 
 func mulFloats(out, panel []float32, x []Act, from int) { mulFloatsGeneric(out, panel, x, from) }
 
-func (m *Matrix) mulWide(_ []float32, _ int, _ []Act, _ *Scratch) int { return 0 }
+func (m *Matrix) packVector(_, _ []byte) bool { return false }

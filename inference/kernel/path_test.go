@@ -43,16 +43,21 @@ func TestPathsRequired(t *testing.T) {
 func TestRestrict(t *testing.T) {
 	was := paths
 	defer func() { paths = was }()
-	tests := map[string][2]bool{ // whether avx512vnni and avx2 are on
-		"": {true, true}, "avx512vnni": {true, true}, "avx2": {false, true}, "generic": {false, false},
+	tests := map[string][4]bool{ // whether avx512vnni, avx2, neon-dotprod and neon are on
+		"": {true, true, true, true}, "avx512vnni": {true, true, true, true}, "neon-dotprod": {true, true, true, true},
+		"avx2": {false, true, false, false}, "neon": {false, false, false, true}, "generic": {},
 	}
 	for name, want := range tests {
 		t.Setenv("RBEE_CPU", name)
-		if got := [2]bool{newPath("avx512vnni", true).on, newPath("avx2", true).on}; got != want {
-			t.Errorf("RBEE_CPU=%q: got %v, want %v", name, got, want)
+		var got [4]bool
+		for i, p := range []string{"avx512vnni", "avx2", "neon-dotprod", "neon"} {
+			got[i] = newPath(p, true).on
+			if newPath(p, false).on {
+				t.Errorf("RBEE_CPU=%q turns on what the processor lacks", name)
+			}
 		}
-		if newPath("avx2", false).on {
-			t.Errorf("RBEE_CPU=%q turns on what the processor lacks", name)
+		if got != want {
+			t.Errorf("RBEE_CPU=%q: got %v, want %v", name, got, want)
 		}
 	}
 }
@@ -239,6 +244,12 @@ func elementwise(n int) map[string][]float32 {
 	turned := slices.Clone(y)
 	RopePairs(turned, x[:n&^1])
 	out["rope"] = turned
+	split := slices.Clone(y)
+	RopeSplit(split, x[:n&^1])
+	out["rope split"] = split
+	capped := slices.Clone(x)
+	Squash(capped, 0.25, 3)
+	out["squash"] = capped
 	halves := MakeLines(n, true)
 	halves.Set(0, x)
 	for i := range x {

@@ -3,8 +3,8 @@ package kernel
 // A Scratch is memory of one thread for what is unpacked for many columns. The zero
 // value is empty and grows at its first use.
 type Scratch struct {
-	weights []byte
-	out     []float32
+	weights []byte    // of a part of a panel, unpacked
+	out     []float32 // (columns, PanelRows), sums that are not complete yet
 }
 
 // manyColumns is from how many columns on a panel is unpacked first.

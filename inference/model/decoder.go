@@ -11,8 +11,9 @@ import (
 type network interface {
 	// run computes it for all columns of a step, unless a pause between layers ends it.
 	run(ctx context.Context, dev device.Device, tokens []int32, rows []device.Row, p pauser) error
-	// loadLayer reads layer i.
+	// loadLayer reads layer i, loadLast what stands behind the layers.
 	loadLayer(l *loader, i int)
+	loadLast(l *loader)
 	// attach gives the layers their cache.
 	attach(cache device.Cache)
 	// stream is the residual stream, (MaxBatch, Width).
@@ -49,19 +50,23 @@ type layer struct {
 	parallel  bool // the MLP takes what the attention takes (StableLM 2 12B)
 }
 
-// newDecoder reads what stands outside the layers. Without output.weight the
-// embedding is the head, too.
+// newDecoder reads what stands before the layers.
 func newDecoder(l *loader, c *Config, maxBatch int) *decoder {
 	n := &decoder{c: c, state: newState(l.dev, c, maxBatch), layers: make([]layer, c.Layers)}
 	n.table = l.table("token_embd.weight", c.Vocab, c.Width)
-	n.norm = l.norm(c, "output_norm", c.Width)
+	n.turns = l.rotations(c)
+	return n
+}
+
+// loadLast reads what stands behind the layers. Without output.weight the embedding is
+// the head, too.
+func (n *decoder) loadLast(l *loader) {
+	n.norm = l.norm(n.c, "output_norm", n.c.Width)
 	head := "output.weight"
 	if !l.has(head) {
 		head = "token_embd.weight"
 	}
-	n.head = l.weight(head, c.Vocab, c.Width)
-	n.turns = l.rotations(c)
-	return n
+	n.head = l.soon(head, n.c.Vocab, n.c.Width)
 }
 
 func (n *decoder) loadLayer(l *loader, i int) {

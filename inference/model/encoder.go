@@ -57,6 +57,8 @@ func (n *encoder) loadLayer(l *loader, i int) {
 	y.mlpNorm = l.norm(c, prefix+"layer_output_norm", c.Width)
 }
 
+func (n *encoder) loadLast(*loader) {}
+
 func (n *encoder) attach(cache device.Cache) {
 	for i := range n.layers {
 		n.layers[i].attention.attend.Cache = cache

@@ -99,6 +99,8 @@ func Load(ctx context.Context, f *gguf.File, dev device.Device, o Options, progr
 			progress(Progress{i + 1, c.Layers, m.memory})
 		}
 	}
+	m.net.loadLast(l)
+	m.memory = l.bytes
 	if err := errors.Join(l.err, l.leftovers()); err != nil {
 		return nil, err
 	}

@@ -64,6 +64,11 @@ func trim(dims []uint64) []uint64 {
 // make makes weights of (rows, cols) of a tensor's bytes.
 func (l *loader) make(name string, typ uint32, rows, cols int, data []byte) device.Weight {
 	w, err := l.dev.Weight(quant.Type(typ), rows, cols, data)
+	return l.made(name, w, err)
+}
+
+// made counts the weights of a tensor.
+func (l *loader) made(name string, w device.Weight, err error) device.Weight {
 	if err != nil {
 		l.err = fmt.Errorf("model: tensor %q: %w", name, err)
 		return nil
@@ -75,6 +80,16 @@ func (l *loader) make(name string, typ uint32, rows, cols int, data []byte) devi
 // weight reads a (rows, cols) matrix. Its pages of the file are not needed any more.
 func (l *loader) weight(name string, rows, cols int) device.Weight {
 	return l.parts(name, cols, rows)[0]
+}
+
+// soon is weight for a matrix that is not used at once.
+func (l *loader) soon(name string, rows, cols int) device.Weight {
+	t, ok := l.tensor(name, rows, cols)
+	if !ok {
+		return nil
+	}
+	w, err := l.dev.WeightSoon(quant.Type(t.Type), rows, cols, l.f.Data(t), func() { l.f.Drop(t) })
+	return l.made(name, w, err)
 }
 
 // parts reads a matrix of cols columns as several, one under the other, of so many

@@ -142,32 +142,5 @@ func isSwitch(f cli.Flag) bool {
 
 // nearest returns the name with the fewest changes from what was typed.
 func nearest(typed string, names []string) string {
-	best, least := "help", len(typed)/2+2
-	for _, n := range names {
-		if d := distance(typed, n); d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's: how many letters to add, take away or change.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return append(core.Nearest(typed, names, 1), "help")[0]
 }

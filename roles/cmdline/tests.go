@@ -18,7 +18,7 @@ func TestFlags() []cli.Flag {
 		&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Usage: "tokens made one by one; 0: none", Value: "128"},
 		&cli.StringFlag{Name: "n-depth", Aliases: []string{"d"}, Usage: "tokens in the cache before either", Value: "0"},
 		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "0: as many as there are cores", Value: "0"},
-		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5},
+		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Usage: "of each measurement", Value: 5},
 	}
 }
 

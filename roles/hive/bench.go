@@ -38,6 +38,7 @@ func (h *hive) postBench(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	defer m.release()
 	if m.needs > 0 {
 		m.needs += gaugeBytes
 	}

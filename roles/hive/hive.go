@@ -14,12 +14,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rbee/catalog"
+	"rbee/catalog/fetch"
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/beacon"
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/pull"
 	"rbee/core/secure"
 	"rbee/roles/cmdline"
 )
@@ -66,6 +68,10 @@ type hive struct {
 	nursery nursery
 	hashes  hashes
 	report  reporter
+	names   cmdline.ModelNames
+	hubs    hubs
+	fetcher *fetch.Fetcher
+	pulls   *pull.Pulls[wish]
 
 	measuring chan struct{} // holds one value while a measurement runs
 
@@ -104,6 +110,10 @@ func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
 	h.report = newReporter(h)
 	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))
+	h.names.File = d.Settings.Paths.Aliases
+	h.fetcher = fetch.New(fetch.Options{Dir: d.Settings.Paths.Models(), Log: d.Log, Bandwidth: d.Settings.Models.Bandwidth})
+	h.pulls = pull.New[wish](h.life)
+	h.checkPins()
 	if d.Boot.Node != "" {
 		h.node = core.NodeName(d.Boot.Node)
 	}

@@ -36,6 +36,7 @@ func (h *hive) stopAll(ctx context.Context, list []*worker) {
 // and ends with its last.
 func (h *hive) drain(ctx context.Context) {
 	h.nursery.close()
+	h.pulls.End(errEnding) // what is there of them stays
 	limit := h.d.Settings.Limits.Drain
 	if end, ok := ctx.Deadline(); ok {
 		limit = time.Until(end)
@@ -60,6 +61,7 @@ func (h *hive) drain(ctx context.Context) {
 // before the hive itself is killed is not for GPUs that give back no memory.
 func (h *hive) end(ctx context.Context) {
 	h.nursery.close()
+	h.pulls.End(errEnding)
 	most, cancel := context.WithTimeout(ctx, h.d.Settings.Limits.HiveStop()-time.Second/2)
 	defer cancel()
 	h.stopAll(most, h.nursery.all(""))

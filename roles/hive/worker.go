@@ -39,6 +39,7 @@ type worker struct {
 	started  time.Time
 	child    *lease.Child
 	log      *lease.Kept
+	release  func()          // lets the model's files be removed
 	client   *client.Client  // nil: a measurement, which has no port either
 	levels   []machine.Level // of the GPUs before it began
 	back     chan struct{}   // closed when what it had is free again, or was waited for long enough
@@ -87,13 +88,15 @@ func (h *hive) spawn(ctx context.Context, r api.SpawnRequest) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.ref, w.needs = m.ref, m.needs
+	w.ref, w.needs, w.release = m.ref, m.needs, m.release
 	if err := h.nursery.settle(ctx, w.backend, w.device); err != nil {
+		m.release()
 		return nil, err
 	}
 	w.levels = h.gpus.Levels()
 	err = h.nursery.spawn(w, func(others load) error { return room(m.needs, others, h.d.Settings.MemoryMax) }, func() error { return h.start(ctx, w, r, m, run) })
 	if err != nil {
+		m.release()
 		return nil, err
 	}
 	h.nursery.running.Go(func() { h.watch(w) }) //nolint:contextcheck // the worker outlives the call
@@ -156,6 +159,7 @@ func (h *hive) watch(w *worker) {
 	<-w.child.Done()
 	loaded()
 	w.client.Close()
+	w.release()
 	defer h.report.changed()
 	if state, _ := w.get(); state == api.Stopping {
 		h.giveBack(w)

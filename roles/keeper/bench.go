@@ -41,7 +41,7 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := newScreen(c)
+	s := newScreen(c, settings.Terminal)
 	s.json = false // the lines are results
 	q, err := findQueen(c.Context, c, settings, s)
 	if err != nil {
@@ -54,13 +54,7 @@ func bench(c *cli.Context) error {
 	} else {
 		err = newDoorman(c, settings).through(c.Context, string(r.Node), try)
 	}
-	err = cmp.Or(err, b.print())
-	ended := q.end(s)
-	if ended == nil || err == nil {
-		return cmp.Or(err, ended)
-	}
-	s.verdict(ended) // what went wrong first is the error
-	return err
+	return q.finish(c.Context, s, cmp.Or(err, b.print()))
 }
 
 // benchRequest is what the flags and the argument ask for.

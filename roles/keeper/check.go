@@ -98,7 +98,7 @@ func checkOne(c *cli.Context, settings config.Settings, name string) error {
 
 // look takes the steps that need a connection.
 func (k *check) look(ctx context.Context, conn *remote.Conn) {
-	f, err := conn.Probe(ctx)
+	f, err := conn.ProbeAll(ctx)
 	if !k.step("system", fmt.Sprintf("%s, shell %s, home %s", f.Kernel, f.Shell, f.Home), err) {
 		return
 	}

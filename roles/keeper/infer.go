@@ -33,13 +33,15 @@ func inferCommand() *cli.Command {
 			"Without a queen that runs, one is started, and everything that was started ends with the answer.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "node", Usage: "the machine: localhost, or a `NAME` of ~/.ssh/config"},
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `FILE.gguf`, or embedded"},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `FILE.gguf`, a model of model list, one to be pulled, or embedded"},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT`"},
 			&cli.StringFlag{Name: "system", Usage: "`TEXT` that says how to answer"},
 			&cli.IntFlag{Name: "max-tokens", Aliases: []string{"n"}, Usage: "of the answer; without it, to the end of the context"},
 			&cli.Float64Flag{Name: "temperature", Usage: "0 to 2; 0: always the likeliest token (default: 0.7, the guide: 0)"},
-			&cli.Float64Flag{Name: "top-p"}, &cli.IntFlag{Name: "top-k"}, &cli.Float64Flag{Name: "min-p"},
-			&cli.Float64Flag{Name: "repeat-penalty"},
+			&cli.Float64Flag{Name: "top-p", Usage: "only of the likeliest that make up `P` together"},
+			&cli.IntFlag{Name: "top-k", Usage: "only of the `N` likeliest tokens"},
+			&cli.Float64Flag{Name: "min-p", Usage: "only of those `P` times as likely as the best"},
+			&cli.Float64Flag{Name: "repeat-penalty", Usage: "of the last 64 tokens; 1: none"},
 			&cli.Uint64Flag{Name: "seed", Usage: "the same seed gives the same text"},
 			&cli.StringSliceFlag{Name: "stop", Usage: "`TEXT` that ends the answer; may be repeated"},
 			&cli.BoolFlag{Name: "raw", Usage: "the prompt as it is, without the model's chat template"},
@@ -69,25 +71,17 @@ func infer(c *cli.Context) error {
 		defer cancel()
 	}
 	ctx = client.WithTrace(ctx, trace)
-	s := newScreen(c)
 	settings, err := cmdline.Settings()
 	if err != nil {
 		return err
 	}
+	s := newScreen(c, settings.Terminal)
+	s.model = nameOf(r.Model)
 	q, err := findQueen(ctx, c, settings, s)
 	if err != nil {
 		return err
 	}
-	err = q.askThrough(ctx, c, settings, r, s)
-	if errors.Is(err, errReaderGone) {
-		err = nil // as head does: enough was read
-	}
-	ended := q.end(s)
-	if ended == nil || err == nil {
-		return cmp.Or(err, ended)
-	}
-	s.verdict(ended) // what went wrong first is the error
-	return err
+	return q.finish(ctx, s, q.askThrough(ctx, c, settings, r, s))
 }
 
 // askThrough asks again after a host key was trusted. The known_hosts of a queen
@@ -268,6 +262,9 @@ func (q *queen) ask(ctx context.Context, r api.TaskRequest, s *screen) error {
 
 // why says what ended the answer: a signal, the time, the queen's death, or err.
 func (q *queen) why(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

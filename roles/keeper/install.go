@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -50,7 +51,7 @@ func install(c *cli.Context) error {
 			return fmt.Errorf("keeper: install: %w", err)
 		}
 	}
-	_, _ = fmt.Fprintf(c.App.Writer, "rbee %s is in %s, with the names %v\n", core.Version, dir, names)
+	_, _ = fmt.Fprintf(c.App.Writer, "rbee %s is in %s, with the names %s\n", core.Version, dir, strings.Join(names, ", "))
 	if !slices.Contains(filepath.SplitList(os.Getenv("PATH")), dir) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "rbee: %s is not in your PATH; for this shell: export PATH=%q:$PATH\n", dir, dir)
 	}

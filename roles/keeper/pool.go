@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -13,6 +14,7 @@ import (
 	"rbee/core"
 	"rbee/core/api"
 	"rbee/core/client"
+	"rbee/roles/cmdline"
 )
 
 // shapeFlags are those of commands that are about a worker for a model.
@@ -111,11 +113,11 @@ func unload(ctx context.Context, c *cli.Context, q *client.Client) error {
 	if err != nil {
 		return err
 	}
-	ref, err := core.ParseModelRef(string(model))
+	list, err := q.QueenWorkers(ctx)
 	if err != nil {
 		return err
 	}
-	list, err := q.QueenWorkers(ctx)
+	ref, err := loadedRef(model, list.Workers)
 	if err != nil {
 		return err
 	}
@@ -138,6 +140,26 @@ func unload(ctx context.Context, c *cli.Context, q *client.Client) error {
 		return &core.Fault{Kind: core.WorkerNotFound, What: fmt.Sprintf("model %s is not loaded", ref), Try: "rbee ps"}
 	}
 	return nil
+}
+
+// loadedRef is what a name stands for among the models of workers.
+func loadedRef(name core.ModelRef, workers []api.Worker) (core.ModelRef, error) {
+	settings, err := cmdline.Settings()
+	if err != nil {
+		return "", err
+	}
+	names := cmdline.ModelNames{File: settings.Paths.Aliases}
+	ref, err := names.Resolve(name)
+	if err != nil {
+		return "", err
+	}
+	one, ok := ref.Among(func(ref core.ModelRef) bool {
+		return slices.ContainsFunc(workers, func(w api.Worker) bool { return w.ModelRef == ref })
+	})
+	if !ok {
+		return ref, nil
+	}
+	return one, nil
 }
 
 func where(ctx context.Context, c *cli.Context, q *client.Client) error {

@@ -96,7 +96,7 @@ func startQueen(ctx context.Context, c *cli.Context, settings config.Settings, s
 	}
 	q.client = client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: token})
 	if err := q.awaitUp(ctx, settings.Limits.QueenUp, q.child.Done(), q.child.Err); err != nil {
-		_ = q.end(s) //nolint:contextcheck // the end has its own time; the first error is the one to tell
+		_ = q.end(ctx, s) // the first error is the one to tell
 		return nil, err
 	}
 	s.narrate(api.QueenStart, fmt.Sprintf("queen up on port %d", port))
@@ -123,15 +123,15 @@ func (q *queen) awaitUp(ctx context.Context, most time.Duration, gone <-chan str
 
 // end ends what we started and proves it: the run's mark is looked for in every
 // process of this machine, and the queen says what she ended on others. What does
-// not end by itself is killed: it carries our mark.
-func (q *queen) end(s *screen) error {
+// not end by itself is killed: it carries our mark. It has its own time, whatever ctx has.
+func (q *queen) end(ctx context.Context, s *screen) error {
 	defer q.client.Close()
 	if q.child == nil {
 		return nil
 	}
 	began := time.Now()
 	before := lease.Count(q.run, 0)
-	q.child.Stop(context.Background(), nil, lease.Grace{Term: q.stop})
+	q.child.Stop(context.WithoutCancel(ctx), nil, lease.Grace{Term: q.stop})
 	left := settled(before, q.settle)
 	holds := described(left)
 	for _, p := range left {
@@ -227,7 +227,7 @@ func (q *queen) names(before []lease.Leftover) string {
 	slices.Sort(names)
 	for _, e := range q.told.all() {
 		if e.Node != core.Localhost {
-			names = append(names, fmt.Sprintf("hive and %d worker(s) on %s", e.Workers, e.Node))
+			names = append(names, fmt.Sprintf("hive and %s on %s", workers(e.Workers), e.Node))
 		}
 	}
 	if len(names) == 0 {

@@ -3,13 +3,16 @@ package keeper
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"rbee/core"
 	"rbee/core/api"
+	"rbee/core/config"
 )
 
 // A screen shows an answer: its text on stdout, everything else on stderr. With
@@ -20,17 +23,20 @@ type screen struct {
 	verbose  bool
 	terminal bool // stdout is one
 	status   bool // stderr is one: progress may be written over
+	colours  bool
 	began    time.Time
+	model    string // what a download in the answer's stream is of
+	steps    steps  // what was said of it where nothing can be written over
 
 	failed  *api.Failure
 	midLine bool // the last thing on stdout was no newline
-	over    int  // width of the status line to be written over
+	over    bool // the last thing on stderr is to be written over
 }
 
-func newScreen(c *cli.Context) *screen {
+func newScreen(c *cli.Context, t config.Terminal) *screen {
 	return &screen{
-		out: c.App.Writer, err: c.App.ErrWriter, json: c.Bool("json"), verbose: c.Bool("verbose"),
-		terminal: isTerminal(c.App.Writer), status: isTerminal(c.App.ErrWriter), began: time.Now(),
+		out: c.App.Writer, err: c.App.ErrWriter, json: c.Bool("json"), verbose: c.Bool("verbose"), began: time.Now(),
+		terminal: isTerminal(c.App.Writer), status: t.Cursor && isTerminal(c.App.ErrWriter), colours: t.Colours,
 	}
 }
 
@@ -47,7 +53,7 @@ func (s *screen) show(ev api.Event) error {
 	case *api.Narration:
 		s.narration(ev)
 	case *api.Comment:
-		s.progress(ev.Text)
+		s.comment(ev.Text)
 	case *api.Metrics:
 		if s.verbose {
 			s.endLine()
@@ -172,19 +178,45 @@ func (s *screen) say(text string) {
 	_, _ = fmt.Fprintln(s.err, "rbee:", text)
 }
 
+// comment shows a sign of life; a download as the bar that model pull draws.
+func (s *screen) comment(text string) {
+	if stage, ok := api.ParseComment(text); ok {
+		s.moving(s.model, stage)
+		return
+	}
+	s.progress(text)
+}
+
+// moving shows how far something is: as a bar, or in lines.
+func (s *screen) moving(name string, stage api.PullStage) {
+	if !s.status {
+		if s.steps.due(stage) {
+			s.say(name + ": " + plain(stage))
+		}
+		return
+	}
+	columns := usual
+	if f, ok := s.err.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			columns = n
+		}
+	}
+	s.progress(look{colours: s.colours}.line(name, stage, columns-1))
+}
+
 // progress writes over the line before it, on a terminal only.
 func (s *screen) progress(text string) {
 	if !s.status || s.midLine {
 		return
 	}
 	s.clear()
-	s.over = len(text)
+	s.over = true
 	_, _ = io.WriteString(s.err, text)
 }
 
 func (s *screen) clear() {
-	if s.over > 0 {
-		_, _ = io.WriteString(s.err, "\r"+strings.Repeat(" ", s.over)+"\r")
-		s.over = 0
+	if s.over {
+		_, _ = io.WriteString(s.err, "\r\x1b[K")
+		s.over = false
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -35,16 +34,6 @@ func psCommand() *cli.Command {
 }
 
 func queenFlag() cli.Flag { return &cli.StringFlag{Name: "queen", Usage: "`URL` of the queen to ask"} }
-
-func modelCommand() *cli.Command {
-	return &cli.Command{
-		Name: "model", Usage: "models of the queen that runs",
-		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "what her hives have", Flags: []cli.Flag{queenFlag()}, Action: withQueen(listModels)},
-			{Name: "import", Usage: "let requests name a file of her machine", ArgsUsage: "FILE", Flags: []cli.Flag{queenFlag()}, Action: withQueen(importModel)},
-		},
-	}
-}
 
 // withQueen is an action that needs a queen that runs.
 func withQueen(act func(ctx context.Context, c *cli.Context, q *client.Client) error) cli.ActionFunc {
@@ -134,6 +123,9 @@ func ps(ctx context.Context, c *cli.Context, q *client.Client) error {
 
 // size is a number of bytes for people.
 func size(bytes int64) string {
+	if bytes < 1e6 {
+		return fmt.Sprintf("%d kB", (bytes+999)/1e3)
+	}
 	if bytes < 1e9 {
 		return fmt.Sprintf("%d MB", bytes/1e6)
 	}
@@ -145,32 +137,4 @@ func table(out io.Writer, rows func(w io.Writer)) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	rows(w)
 	return w.Flush()
-}
-
-func listModels(ctx context.Context, c *cli.Context, q *client.Client) error {
-	list, err := q.PoolModels(ctx)
-	if err != nil {
-		return err
-	}
-	return table(c.App.Writer, func(w io.Writer) {
-		for _, m := range list.Models {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Node, m.Ref, m.Architecture, m.Quantization, size(m.SizeBytes))
-		}
-	})
-}
-
-func importModel(ctx context.Context, c *cli.Context, q *client.Client) error {
-	if c.Args().Len() != 1 {
-		return &core.Fault{Kind: core.Invalid, What: "want one file", Try: "rbee model import FILE.gguf"}
-	}
-	path, err := filepath.Abs(c.Args().First())
-	if err != nil {
-		return fmt.Errorf("keeper: %w", err)
-	}
-	m, err := q.Import(ctx, path)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.App.Writer, m.Ref)
-	return err
 }

@@ -126,7 +126,19 @@ func closed(ports []int) string {
 	if len(ports) == 0 {
 		return "no port was open"
 	}
-	return "ports " + strings.Trim(fmt.Sprint(ports), "[]") + " closed"
+	word := "ports "
+	if len(ports) == 1 {
+		word = "port "
+	}
+	return word + strings.Trim(fmt.Sprint(ports), "[]") + " closed"
+}
+
+// workers is how many there are, in words.
+func workers(n int) string {
+	if n == 1 {
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", n)
 }
 
 // memoryFree is what a machine and its GPUs had free before and after.
@@ -143,7 +155,7 @@ func memoryFree(e api.Ended) string {
 
 // proof is one line on a node.
 func proof(e api.Ended) string {
-	text := fmt.Sprintf("%s: hive %s, %d worker(s) gone", e.Node, e.Hive, e.Workers)
+	text := fmt.Sprintf("%s: hive %s, %s gone", e.Node, e.Hive, workers(e.Workers))
 	if e.Bytes > 0 {
 		text += " with " + size(e.Bytes)
 	}

@@ -31,21 +31,21 @@ func upgradeNode(c *cli.Context) error {
 		if c.Bool("rollback") {
 			act = rollback
 		}
-		if err := act(c, conn, name, settings.Limits); err != nil {
+		if err := act(c, conn, name, settings); err != nil {
 			return err
 		}
 		return sayRunning(c.Context, c, conn, name)
 	})
 }
 
-func upgrade(c *cli.Context, conn *remote.Conn, name string, limits config.Limits) error {
+func upgrade(c *cli.Context, conn *remote.Conn, name string, settings config.Settings) error {
 	facts, err := conn.Probe(c.Context)
 	if err != nil {
 		return err
 	}
-	s := newScreen(c)
+	s := newScreen(c, settings.Terminal)
 	got, err := conn.Provide(c.Context, facts, remote.Pushing{
-		Force: c.Bool("force"), Stall: limits.HiveUp,
+		Force: c.Bool("force"), Stall: settings.Limits.HiveUp,
 		Progress: func(sent, total int64) { s.progress(fmt.Sprintf("%d of %d MB", sent/1e6, total/1e6)) },
 	})
 	s.clear()
@@ -62,7 +62,7 @@ func upgrade(c *cli.Context, conn *remote.Conn, name string, limits config.Limit
 	return err
 }
 
-func rollback(c *cli.Context, conn *remote.Conn, name string, _ config.Limits) error {
+func rollback(c *cli.Context, conn *remote.Conn, name string, _ config.Settings) error {
 	version, err := conn.Rollback(c.Context)
 	if err != nil {
 		return err

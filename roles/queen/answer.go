@@ -21,7 +21,6 @@ type answer struct {
 	leave  func() // the queue; nil when the task is not in it
 	queued time.Duration
 	loaded time.Duration
-	tokens int
 	begun  bool    // a worker has taken it
 	last   api.End // what the worker said of an answer that was cancelled
 }
@@ -41,7 +40,7 @@ func (q *queen) run(ctx context.Context, t *task) {
 		t.say(a.cancelled())
 	default:
 		q.d.Log.Info("task failed", "task", string(t.id), "code", string(core.KindOf(err)), "error", err.Error(), "correlation_id", t.trace.Correlation)
-		t.say(api.Fail(core.Public(err), a.tokens))
+		t.say(api.Fail(core.Public(err), t.state().TokensOut))
 	}
 }
 
@@ -134,9 +133,10 @@ func cancelled(err error) bool {
 // cancelled is the end of an answer that nobody wants, with what is known of it.
 func (a *answer) cancelled() *api.End {
 	end := a.last
-	end.TokensOut, end.StopReason, end.Usage.CompletionTokens = a.tokens, api.StopCancelled, a.tokens
+	state := a.t.state()
+	end.TokensOut, end.StopReason, end.Usage.CompletionTokens = state.TokensOut, api.StopCancelled, state.TokensOut
 	end.Receipt.Engine = cmp.Or(end.Receipt.Engine, "rbee "+core.Version)
-	end.Receipt.Node = cmp.Or(end.Receipt.Node, a.t.state().Node)
+	end.Receipt.Node = cmp.Or(end.Receipt.Node, state.Node)
 	end.Receipt.Device = cmp.Or(end.Receipt.Device, string(a.want.Backend))
 	if a.t.req.Seed != nil {
 		end.Receipt.Seed = *a.t.req.Seed

@@ -75,11 +75,12 @@ func (q *queen) benchNode(ctx context.Context, node core.NodeName, r api.PoolBen
 		}
 	}
 	l, err := q.fleet.Ensure(ctx, node, narrate)
+	var model core.ModelRef
 	if err == nil {
-		err = q.provide(ctx, l, r.Model, narrate)
+		model, err = q.provide(ctx, l, wantOf(&api.TaskRequest{Model: r.Model, Node: node}), told(narrate))
 	}
 	if err == nil {
-		err = l.hive.Bench(ctx, api.BenchRequest{Tests: r.Tests, ModelRef: r.Model, LeaseID: l.lease}, say)
+		err = l.hive.Bench(ctx, api.BenchRequest{Tests: r.Tests, ModelRef: model, LeaseID: l.lease}, say)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

@@ -21,16 +21,15 @@ type link struct {
 	node  core.NodeName
 	hive  *client.Client
 	info  api.Health
-	dial  dialer // nil: the hive is on this machine
 	pid   int    // of our child; 0: the hive is none
 	lease string // under which workers are spawned; empty: the hive itself lives by us
 
 	gone   <-chan struct{} // closed when the hive is
 	silent func() bool     // tells whether that is for want of a sign of life from its node; nil: no network lies between
 
-	end   func(context.Context, *api.Ended)    // ends it in order and says what that took
-	after func(context.Context, *api.Ended)    // notes the machine's memory when the hive is gone; nil: nobody can
-	copy  func(context.Context) (*link, error) // the same with a connection of its own; nil: here is no other
+	end   func(context.Context, *api.Ended) // ends it in order and says what that took
+	after func(context.Context, *api.Ended) // notes the machine's memory when the hive is gone; nil: nobody can
+	bulk  *bulk                             // a second connection, for copies; nil: the hive is on this machine
 	held  *holds
 
 	joined    <-chan struct{} // of a hive that ran before: closed when it has said what it has
@@ -49,13 +48,14 @@ func (l *link) alive() bool {
 	}
 }
 
-// worker returns a client for a worker of the hive, by the port in its URL.
+// worker returns a client for a worker of the hive, by the port in its URL. Its
+// connections are the link's, and are used again.
 func (l *link) worker(at, token string) (*client.Client, error) {
 	port, err := portOf(at)
 	if err != nil {
 		return nil, err
 	}
-	return client.New("http://127.0.0.1:"+port, client.Options{Token: token, DialContext: l.dial}), nil
+	return l.hive.At("http://127.0.0.1:"+port, token), nil
 }
 
 // portOf returns the port of a worker's URL.
@@ -98,7 +98,11 @@ func (h *holds) dropUnused() {
 
 // boot is what a hive must know.
 func (f *fleet) boot(name core.NodeName, queenURL string) lease.Boot {
-	return lease.Boot{Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode}
+	hub := f.q.d.Settings.Hub
+	return lease.Boot{
+		Token: f.q.token, QueenURL: queenURL, Node: string(name), Instance: f.q.d.Instance, Mode: f.q.d.Mode,
+		HubEndpoint: hub.Endpoint, HubToken: hub.Token,
+	}
 }
 
 // here is the queen's URL on this machine.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,6 @@ func (p *pool) watchLoad(ctx context.Context, l *link, w registry.Worker, say na
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	limits := p.q.d.Settings.Limits
 	stalled, beat := stall(ctx, limits.WorkerUp, core.LoadingTimeout, "the load makes no progress")
 	defer beat(0)
@@ -75,22 +75,32 @@ func (p *pool) watchLoad(ctx context.Context, l *link, w registry.Worker, say na
 }
 
 // stall returns a context that ends when beat is not called for a while. beat(0)
-// stops the watch.
+// stops the watch. A beat only notes the time: there is one for each token.
 func stall(ctx context.Context, d time.Duration, kind core.Kind, what string) (context.Context, func(time.Duration)) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	var most atomic.Int64
+	began := time.Now()
+	var most, last atomic.Int64 // how long it may be silent, and when it last was not
 	most.Store(int64(d))
-	t := time.AfterFunc(d, func() {
-		cancel(&core.Fault{Kind: kind, What: fmt.Sprintf("%s for %v", what, time.Duration(most.Load()))})
+	var t *time.Timer
+	t = time.AfterFunc(math.MaxInt64, func() { // never, until t is known
+		limit := time.Duration(most.Load())
+		if left := time.Duration(last.Load()) + limit - time.Since(began); left > 0 {
+			t.Reset(left)
+			return
+		}
+		cancel(&core.Fault{Kind: kind, What: fmt.Sprintf("%s for %v", what, limit)})
 	})
+	t.Reset(d)
 	return ctx, func(d time.Duration) {
 		if d == 0 {
 			t.Stop()
 			cancel(nil)
 			return
 		}
-		most.Store(int64(d))
-		t.Reset(d)
+		last.Store(int64(time.Since(began)))
+		if most.Swap(int64(d)) != int64(d) { // it may be less
+			t.Reset(d)
+		}
 	}
 }
 

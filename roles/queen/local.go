@@ -118,7 +118,7 @@ var errNoHive = errors.New("queen: no persistent hive of this version")
 // found to be of the same user. The end of the lease's answer is the hive's.
 func (f *fleet) borrow(ctx context.Context, name core.NodeName, port int, queenURL string, dial dialer) (*link, error) {
 	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", port), client.Options{Token: f.q.operator, DialContext: dial})
-	l := &link{id: secure.RandomID(), node: name, hive: c, dial: dial, lease: secure.RandomID(), held: &holds{}}
+	l := &link{id: secure.RandomID(), node: name, hive: c, lease: secure.RandomID(), held: &holds{}}
 	l.held.add(c.Close)
 	joined := make(chan struct{})
 	l.joined, l.hasJoined = joined, sync.OnceFunc(func() { close(joined) })

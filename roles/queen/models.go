@@ -61,9 +61,12 @@ func (q *queen) learn(m api.Model) {
 	}
 }
 
+// named is the reference that a name stands for.
+func (q *queen) named(model core.ModelRef) (core.ModelRef, error) { return q.names.Resolve(model) }
+
 // lookUp is resolve by what is known here.
 func (q *queen) lookUp(model core.ModelRef) (core.ModelRef, error) {
-	ref, err := core.ParseModelRef(string(model))
+	ref, err := q.named(model)
 	if err != nil {
 		return "", err
 	}
@@ -109,53 +112,6 @@ func (q *queen) allow(path string) (api.Model, error) {
 	}
 	q.files.add(path)
 	return api.Model{Ref: ref, Path: path, SizeBytes: info.Size()}, nil
-}
-
-// provide sees to it that a hive has a model: on this machine the file is used in
-// place, to another one it is copied.
-func (q *queen) provide(ctx context.Context, l *link, model core.ModelRef, say narrator) error {
-	path, ok := model.Path()
-	if !ok {
-		return nil
-	}
-	if l.copy == nil {
-		_, err := l.hive.HiveImport(ctx, path)
-		return err
-	}
-	hash, err := q.hashes.of(ctx, path)
-	if err != nil {
-		return err
-	}
-	there, err := l.hive.Models(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range there.Models {
-		if m.SHA256 == hash && m.Ref == model {
-			return nil
-		}
-	}
-	return push(ctx, l, model, path, hash, say)
-}
-
-// push copies a file to the hive of another machine, over a connection of its own.
-func push(ctx context.Context, l *link, model core.ModelRef, path, hash string, say narrator) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model file %s: %v", path, err), Cause: err}
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("queen: %w", err)
-	}
-	say.that(api.Push, fmt.Sprintf("copying %s (%d MB) to %s", info.Name(), info.Size()/1e6, l.node))
-	second, err := l.copy(ctx)
-	if err != nil {
-		return err
-	}
-	defer second.held.drop()
-	return second.hive.PutBlob(ctx, hash, model, info.Size(), f)
 }
 
 // hashes are the SHA-256 of files, each computed once as long as the file is the same.
@@ -205,6 +161,18 @@ func (h *hashes) known(at stamp) (string, bool) {
 	defer h.mu.Unlock()
 	hash, ok := h.by[at]
 	return hash, ok
+}
+
+// path returns a file that had the hash when it was read, if it is still the same.
+func (h *hashes) path(hash string) (string, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for at, sum := range h.by {
+		if info, err := os.Stat(at.path); sum == hash && err == nil && at == (stamp{at.path, info.Size(), info.ModTime()}) {
+			return at.path, true
+		}
+	}
+	return "", false
 }
 
 func (h *hashes) learn(at stamp, hash string) string {

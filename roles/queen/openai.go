@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -71,7 +73,8 @@ type chatAnswer struct {
 	created int64
 
 	once sync.Once
-	out  *api.Stream // after begin
+	out  *api.Stream            // after begin
+	busy atomic.Pointer[string] // what is being done
 }
 
 func (a *chatAnswer) piece(object string, choices ...openai.Choice) openai.Completion {
@@ -96,19 +99,21 @@ func (a *chatAnswer) stream(c echo.Context) error {
 		select {
 		case <-time.After(patience):
 			a.begin(c)
-			a.out.KeepAlive(ctx, quiet, func() string { return "working" })
+			a.out.KeepAlive(ctx, quiet, a.doing)
 		case <-ctx.Done():
 		}
 	})
 	var failed error
 	err := a.t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
-		case *api.Token:
+		case *api.Sealed:
 			a.begin(c)
-			return a.send(openai.Choice{Delta: &openai.Message{Content: &ev.Text}, Logprobs: (*openai.Logprobs)(nil).Add(ev)})
+			return a.token(ev)
 		case *api.End:
 			a.begin(c)
 			return a.end(ev)
+		case *api.Comment:
+			a.busy.Store(&ev.Text)
 		case *api.Failure:
 			failed = ev.Err()
 		}
@@ -135,6 +140,14 @@ func (a *chatAnswer) stream(c echo.Context) error {
 	return a.out.Done()
 }
 
+// doing is what a comment says while nothing else is.
+func (a *chatAnswer) doing() string {
+	if text := a.busy.Load(); text != nil {
+		return *text
+	}
+	return "working"
+}
+
 // begin sends the status and the first chunk, which has the role.
 func (a *chatAnswer) begin(c echo.Context) {
 	a.once.Do(func() {
@@ -142,6 +155,14 @@ func (a *chatAnswer) begin(c echo.Context) {
 		empty := ""
 		_ = a.send(openai.Choice{Delta: &openai.Message{Role: "assistant", Content: &empty}}) // the next one fails, too
 	})
+}
+
+func (a *chatAnswer) token(s *api.Sealed) error {
+	t, err := s.Token()
+	if err != nil {
+		return err
+	}
+	return a.send(openai.Choice{Delta: &openai.Message{Content: &t.Text}, Logprobs: (*openai.Logprobs)(nil).Add(t)})
 }
 
 func (a *chatAnswer) send(choices ...openai.Choice) error {
@@ -172,12 +193,12 @@ func (a *chatAnswer) end(end *api.End) error {
 // modelIDs are the models that a client may name: the embedded one, what hives
 // have in their catalogs, what was imported.
 func (q *queen) modelIDs(ctx context.Context) []openai.Model {
-	out := []openai.Model{{ID: string(core.Embedded), Object: "model", OwnedBy: "rbee"}}
+	out := []openai.Model{{ID: string(core.Embedded), Object: "model", OwnedBy: owner(core.Embedded)}}
 	seen := map[core.ModelRef]bool{core.Embedded: true}
 	add := func(ref core.ModelRef) {
 		if _, err := q.lookUp(ref); err == nil && !seen[ref] {
 			seen[ref] = true
-			out = append(out, openai.Model{ID: string(ref), Object: "model", OwnedBy: "local"})
+			out = append(out, openai.Model{ID: string(ref), Object: "model", OwnedBy: owner(ref)})
 		}
 	}
 	for _, path := range q.files.list() {
@@ -190,16 +211,31 @@ func (q *queen) modelIDs(ctx context.Context) []openai.Model {
 	return out
 }
 
+// owner is whose a model is: its organisation's at the hub, or yours.
+func owner(ref core.ModelRef) string {
+	if ref == core.Embedded {
+		return "rbee"
+	}
+	if hub, ok := ref.Hub(); ok {
+		org, _, _ := strings.Cut(hub.Repo, "/")
+		return org
+	}
+	return "local"
+}
+
 func (q *queen) openAIModels(c echo.Context) error {
 	return c.JSON(http.StatusOK, openai.Models{Object: "list", Data: q.modelIDs(c.Request().Context())})
 }
 
 func (q *queen) openAIModel(c echo.Context) error {
 	id := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
-	for _, m := range q.modelIDs(c.Request().Context()) {
-		if m.ID == id {
-			return c.JSON(http.StatusOK, m)
-		}
+	list := q.modelIDs(c.Request().Context())
+	there := func(ref core.ModelRef) bool {
+		return slices.ContainsFunc(list, func(m openai.Model) bool { return m.ID == string(ref) })
+	}
+	ref, err := q.named(core.ModelRef(id))
+	if one, ok := ref.Among(there); err == nil && ok {
+		return c.JSON(http.StatusOK, openai.Model{ID: string(one), Object: "model", OwnedBy: owner(one)})
 	}
 	return &core.Fault{Kind: core.ModelNotFound, What: fmt.Sprintf("model %.80q is not here", id)}
 }

@@ -3,6 +3,7 @@ package queen
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -45,14 +46,19 @@ func (q *queen) place(ctx context.Context, w want) core.NodeName {
 // atHand is the best node that has the model loaded with a free slot, and is up.
 func (q *queen) atHand(w want) (core.NodeName, bool) {
 	var known []place.Candidate
-	for _, one := range q.pool.known.Free(w.Shape, q.slots) {
-		h, health := q.health(one.Node)
-		l, err := q.fleet.find(one.Node)
-		if err != nil || l == nil || l.id != one.Hive || health != registry.Up {
-			continue
+	for _, model := range w.Model.Choices() {
+		shape := w.Shape
+		shape.Model = model
+		for _, one := range q.pool.known.Free(shape, q.slots) {
+			h, health := q.health(one.Node)
+			l, err := q.fleet.find(one.Node)
+			meant, there := among(w.Model, h.Models)
+			if err != nil || l == nil || l.id != one.Hive || health != registry.Up || there && meant != model {
+				continue
+			}
+			free := cmp.Or(one.Slots, q.slots) - q.pool.known.Uses(one.ID)
+			known = append(known, place.Candidate{Node: one.Node, Loaded: true, FreeSlots: free, FreeBytes: freeOf(h.Devices, w)})
 		}
-		free := cmp.Or(one.Slots, q.slots) - q.pool.known.Uses(one.ID)
-		known = append(known, place.Candidate{Node: one.Node, Loaded: true, FreeSlots: free, FreeBytes: freeOf(h.Devices, w)})
 	}
 	if len(known) == 0 {
 		return "", false
@@ -68,39 +74,65 @@ func weighed(c api.Candidate) place.Candidate {
 	}
 }
 
+// A spot is a candidate, with what the reference stands for there.
+type spot struct {
+	api.Candidate
+
+	model core.ModelRef
+	is    registry.Model
+}
+
+// finds notes the model, if it is among those of the candidate.
+func (s *spot) finds(ref core.ModelRef, there map[core.ModelRef]registry.Model) {
+	if one, ok := among(ref, there); ok {
+		s.OnDisk, s.model, s.is = true, one, there[one]
+	}
+}
+
+// shape is that of a worker for w there.
+func (s *spot) shape(w want) registry.Shape {
+	w.Model = cmp.Or(s.model, w.Model)
+	return w.Shape
+}
+
 // survey is what there is for a worker on each node. A hive that reports has said
 // it already; the others are asked, all at once. This machine is a candidate even
 // while it has no hive.
-func (q *queen) survey(ctx context.Context, links []*link, w want) []api.Candidate {
+func (q *queen) survey(ctx context.Context, links []*link, w want) (list []api.Candidate) {
 	ctx, cancel := context.WithTimeout(ctx, glance)
 	defer cancel()
-	list := make([]api.Candidate, len(links))
+	spots := make([]spot, len(links))
 	var asked sync.WaitGroup
 	here := false
 	for i, l := range links {
 		here = here || l.node == core.Localhost
-		list[i] = api.Candidate{Node: l.node, Backend: w.Backend, Device: w.Device, State: string(registry.Up), OnDisk: w.Model == core.Embedded}
+		spots[i].Candidate = api.Candidate{Node: l.node, Backend: w.Backend, Device: w.Device, State: string(registry.Up)}
 		if h, joined := q.hives.OfNode(l.node); joined {
-			q.reported(&list[i], l, h, w)
+			q.reported(&spots[i], l, h, w)
 		} else {
-			asked.Go(func() { q.asked(ctx, &list[i], l, w) })
+			asked.Go(func() { q.asked(ctx, &spots[i], l, w) })
 		}
 	}
 	asked.Wait()
 	if !here {
-		list = append(list, api.Candidate{Node: core.Localhost, Backend: w.Backend, Device: w.Device, State: string(registry.Up)})
+		spots = append(spots, spot{Candidate: api.Candidate{Node: core.Localhost, Backend: w.Backend, Device: w.Device, State: string(registry.Up)}})
 	}
-	q.measure(ctx, list, links, w)
+	q.measure(ctx, spots, links, w)
+	for _, s := range spots {
+		list = append(list, s.Candidate)
+	}
 	return list
 }
 
 // reported is a candidate as its hive has described it, and as we use it.
-func (q *queen) reported(c *api.Candidate, l *link, h registry.Hive, w want) {
+func (q *queen) reported(c *spot, l *link, h registry.Hive, w want) {
 	_, health := q.health(l.node)
-	c.State, c.OnDisk, c.FreeBytes = string(health), c.OnDisk || h.Models[w.Model], freeOf(h.Devices, w)
+	c.finds(w.Model, h.Models)
+	c.State, c.FreeBytes = string(health), freeOf(h.Devices, w)
+	shape := c.shape(w)
 	for _, known := range q.pool.known.Of(l.id) {
 		uses := q.pool.known.Uses(known.ID)
-		if known.Shape == w.Shape {
+		if known.Shape == shape {
 			c.Loaded, c.FreeSlots = true, c.FreeSlots+max(cmp.Or(known.Slots, q.slots)-uses, 0)
 		}
 		if known.Ready && uses == 0 {
@@ -111,21 +143,21 @@ func (q *queen) reported(c *api.Candidate, l *link, h registry.Hive, w want) {
 
 // asked is a candidate as its hive describes it now. What it does not say counts as
 // not there.
-func (q *queen) asked(ctx context.Context, c *api.Candidate, l *link, w want) {
+func (q *queen) asked(ctx context.Context, c *spot, l *link, w want) {
+	models, err := l.hive.Models(ctx)
+	if err == nil {
+		c.finds(w.Model, known(models.Models))
+	}
 	if workers, err := l.hive.Workers(ctx); err == nil {
+		shape := c.shape(w)
 		for _, v := range workers.Workers {
 			known, ok := q.pool.known.Find(v.ID)
-			if ok && known.Hive == l.id && known.Shape == w.Shape && v.State != api.Failed && v.State != api.Stopping {
+			if ok && known.Hive == l.id && known.Shape == shape && v.State != api.Failed && v.State != api.Stopping {
 				c.Loaded, c.FreeSlots = true, c.FreeSlots+v.SlotsAvailable
 			}
 		}
 		idle, _ := q.pool.occupants(l, workers.Workers)
 		c.Evictable = sum(idle)
-	}
-	if models, err := l.hive.Models(ctx); err == nil {
-		for _, m := range models.Models {
-			c.OnDisk = c.OnDisk || m.Ref == w.Model
-		}
 	}
 	if has, err := l.hive.Capabilities(ctx); err == nil {
 		c.FreeBytes = freeOf(has.Devices, w)
@@ -142,57 +174,103 @@ func freeOf(devices []core.Device, w want) int64 {
 	return 0
 }
 
-// measure says where the model fits, as far as a hive that has it knows its needs.
-func (q *queen) measure(ctx context.Context, list []api.Candidate, links []*link, w want) {
-	needed, known := q.sizes.get(w)
+// measure says where the model fits, as far as a hive that has it knows its needs, or
+// else the hub.
+func (q *queen) measure(ctx context.Context, list []spot, links []*link, w want) {
+	if w.Model == core.Embedded {
+		return
+	}
+	var common int64
 	for i, l := range links {
-		if known || w.Model == core.Embedded {
-			break
+		if c := &list[i]; c.OnDisk {
+			c.RequiredBytes = q.needs(ctx, l, c, w)
+			common = cmp.Or(common, c.RequiredBytes)
 		}
-		if !list[i].OnDisk {
-			continue
-		}
-		n, err := l.hive.Needs(ctx, w.Model, w.ContextLength, cmp.Or(w.slots, q.slots))
-		if known = true; err == nil {
-			needed = n.TotalBytes
-			q.sizes.put(w, needed)
-		}
+	}
+	if _, hub := w.Model.Hub(); hub && common == 0 && len(links) > 0 {
+		common = q.foretell(ctx, links[0], w)
 	}
 	for i := range list {
 		c := &list[i]
-		if c.RequiredBytes = needed; needed > 0 && c.FreeBytes > 0 && !c.Loaded {
-			fits := needed <= c.FreeBytes+c.Evictable
+		c.RequiredBytes = cmp.Or(c.RequiredBytes, common)
+		if c.RequiredBytes > 0 && c.FreeBytes > 0 && !c.Loaded {
+			fits := c.RequiredBytes <= c.FreeBytes+c.Evictable
 			c.Fits = &fits
 		}
 	}
 }
 
-// sizes are what models need, once a hive has said it.
+// needs is the memory that the model of a hive takes; 0: not known.
+func (q *queen) needs(ctx context.Context, l *link, c *spot, w want) int64 {
+	key := size{c.model, c.is.Size, c.is.SHA256, w.ContextLength, cmp.Or(w.slots, q.slots)}
+	if n, ok := q.sizes.get(key); ok {
+		return n
+	}
+	n, err := l.hive.Needs(ctx, c.model, key.context, key.slots)
+	switch {
+	case err == nil:
+		q.sizes.put(key, n.TotalBytes, always)
+	case ctx.Err() == nil:
+		q.sizes.put(key, 0, forNow)
+	}
+	return n.TotalBytes
+}
+
+// foretell is the memory that a model takes which no hive has, as a hive finds out at
+// the hub; 0: not known.
+func (q *queen) foretell(ctx context.Context, l *link, w want) int64 {
+	key := size{model: w.Model, context: w.ContextLength, slots: cmp.Or(w.slots, q.slots)}
+	if n, ok := q.sizes.get(key); ok {
+		return n
+	}
+	r, err := l.hive.Resolve(ctx, api.ResolveRequest{ModelRef: w.Model, Use: api.Use{ContextLength: key.context, Slots: key.slots}})
+	if errors.Is(err, core.InsufficientMemory) { // there; not everywhere
+		r.NeedsBytes = number(err, "required_bytes")
+	}
+	q.sizes.put(key, r.NeedsBytes, forNow)
+	return r.NeedsBytes
+}
+
+// A size is all that the memory of a model depends on: another content under the same
+// name is another model.
+type size struct {
+	model          core.ModelRef
+	bytes          int64
+	sha256         string
+	context, slots int
+}
+
+// How long sizes are remembered.
+const (
+	always = 24 * time.Hour
+	forNow = time.Minute // what the hub says, or nobody
+)
+
+// sizes are what models need, once somebody has said it.
 type sizes struct {
 	mu sync.Mutex // guards by
-	by map[want]int64
+	by map[size]remembered
 }
 
-// key is what a size depends on.
-func (s *sizes) key(w want) want {
-	w.node, w.Backend, w.Device, w.Threads = "", "", 0, 0
-	return w
+type remembered struct {
+	bytes int64
+	until time.Time
 }
 
-func (s *sizes) get(w want) (int64, bool) {
+func (s *sizes) get(key size) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ok := s.by[s.key(w)]
-	return n, ok
+	r, ok := s.by[key]
+	return r.bytes, ok && time.Now().Before(r.until)
 }
 
-func (s *sizes) put(w want, n int64) {
+func (s *sizes) put(key size, bytes int64, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by == nil || len(s.by) > 10_000 {
-		s.by = map[want]int64{}
+		s.by = map[size]remembered{}
 	}
-	s.by[s.key(w)] = n
+	s.by[key] = remembered{bytes, time.Now().Add(d)}
 }
 
 // where is GET /v2/where?model=&node=&context_length=&slots=: the places of a

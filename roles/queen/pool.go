@@ -28,7 +28,9 @@ type want struct {
 	registry.Shape
 
 	node  core.NodeName
-	slots int // of a worker that is started for it; 0: the queen's choice
+	slots int  // of a worker that is started for it; 0: the queen's choice
+	keep  bool // the model is only to be there: no worker is started
+	pin   bool // and never to be removed to make room
 }
 
 // A seat is a worker that is ready, with the way to it.
@@ -87,8 +89,12 @@ func gone(ctx context.Context, l *link) bool {
 
 // begin returns a worker that is ready or loading.
 func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (registry.Worker, error) {
-	if found, ok := p.known.Fit(l.id, w.Shape); ok {
+	if found, ok := p.there(l, w); ok {
 		return found, nil
+	}
+	var err error
+	if w.Model, err = p.q.provide(ctx, l, w, told(say)); err != nil {
+		return registry.Worker{}, err
 	}
 	done, err := p.providing.take(ctx, provision{w.node, w.Model})
 	if err != nil {
@@ -97,9 +103,6 @@ func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (regist
 	defer done()
 	if found, ok := p.known.Fit(l.id, w.Shape); ok { // begun by who had the turn before
 		return found, nil
-	}
-	if err := p.q.provide(ctx, l, w.Model, say); err != nil {
-		return registry.Worker{}, err
 	}
 	s, err := p.spawn(ctx, l, w, say)
 	if err != nil {
@@ -114,6 +117,16 @@ func (p *pool) begin(ctx context.Context, l *link, w want, say narrator) (regist
 		p.known.Remove(begun.ID)
 	}
 	return begun, nil
+}
+
+// there returns a worker of the hive for what a reference stands for there, as far as
+// the hive has reported its models.
+func (p *pool) there(l *link, w want) (registry.Worker, bool) {
+	h, _ := p.q.hives.OfNode(l.node)
+	if one, ok := among(w.Model, h.Models); ok {
+		w.Model = one
+	}
+	return p.known.Fit(l.id, w.Shape)
 }
 
 // await follows a worker's load until it has called back. Whoever does not wait any

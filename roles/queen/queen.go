@@ -25,6 +25,7 @@ import (
 	"rbee/core/config"
 	"rbee/core/lease"
 	"rbee/core/machine"
+	"rbee/core/pull"
 	"rbee/core/secure"
 	"rbee/registry"
 	"rbee/roles/cmdline"
@@ -70,7 +71,10 @@ type queen struct {
 	sizes     sizes
 	tasks     tasks
 	files     imported
+	names     cmdline.ModelNames
 	hashes    hashes
+	pulls     *pull.Pulls[delivery]
+	fetching  turns[core.ModelRef] // over the pool: from the hub
 	queue     queue
 	report    io.Writer   // where an ephemeral queen says what she ended
 	farewell  *lease.Kept // the same, for who has asked for the end
@@ -103,6 +107,7 @@ func serveQueen(c *cli.Context, d *cmdline.Daemon) error {
 	base, over := context.WithCancel(context.WithoutCancel(d.Ctx))
 	defer over()
 	q.tasks.base, q.fleet.base = base, base //nolint:fatcontext // the lifetime of tasks and nodes, not of a call
+	q.pulls = pull.New[delivery](base)
 	if d.Mode == core.Persistent {
 		takeBack, err := q.light()
 		if err != nil {
@@ -157,6 +162,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 		q.slots = 4 // one answer is all that an ephemeral queen is for
 		q.report = io.Discard
 	}
+	q.names.File = d.Settings.Paths.Aliases
 	q.fleet.q, q.pool.q, q.fleet.sshConfig = q, q, c.String("config-ssh")
 	q.fleet.always(slices.Concat(slices.Sorted(maps.Keys(d.Settings.Nodes)), c.StringSlice("node")))
 	if c.IsSet("idle-timeout") {
@@ -177,6 +183,7 @@ func newQueen(c *cli.Context, d *cmdline.Daemon) (*queen, error) {
 // end ends every task and then every hive, all at once.
 func (q *queen) end(context.Context) {
 	q.tasks.endAll(errEnding)
+	q.pulls.End(errEnding)
 	q.fleet.keepers.Wait()
 	if q.d.HandsOver() {
 		return // hives and workers stay

@@ -20,7 +20,6 @@ func (a *answer) relay(ctx context.Context, s seat) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	defer a.q.pool.known.Use(s.ID)()
 	limit := a.q.d.Settings.Limits.AnswerStall
 	asking, stop := a.asking(ctx, c)
@@ -28,7 +27,8 @@ func (a *answer) relay(ctx context.Context, s seat) error {
 	stalled, beat := stall(asking, limit, core.InferenceStalled, "the worker says nothing")
 	defer beat(0)
 	r := api.ExecuteRequest{TaskRequest: a.t.req, JobID: a.t.id, WorkerID: s.ID}
-	for ev, err := range c.Execute(stalled, r) {
+	r.Model = s.Model // in full
+	for ev, err := range c.ExecuteSealed(stalled, r) {
 		if err != nil {
 			return a.broken(ctx, stalled, s, err)
 		}
@@ -100,8 +100,6 @@ func (a *answer) pass(ev api.Event, s seat) {
 	switch ev := ev.(type) {
 	case *api.Started: // ours was said already
 		return
-	case *api.Token:
-		a.tokens = max(a.tokens, ev.Index+1) // some tokens have no text, and no event
 	case *api.Metrics:
 		ev.QueueMS, ev.LoadMS = a.queued.Milliseconds(), a.loaded.Milliseconds()
 	}

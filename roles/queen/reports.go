@@ -78,14 +78,24 @@ func (q *queen) take(l *link, h *registry.Hive, r api.Report) {
 		h.DiskFreeBytes = r.DiskFreeBytes
 	}
 	if r.Models != nil {
-		h.Models = map[core.ModelRef]bool{}
-		for _, m := range r.Models {
-			h.Models[m.Ref] = true
-		}
+		h.Models = known(r.Models)
 	}
 	if r.Workers != nil {
 		q.pool.known.Report(l.id, readyOf(l.node, r.Workers))
 	}
+}
+
+// known are the models of a list as they are remembered.
+func known(list []api.Model) map[core.ModelRef]registry.Model {
+	all := map[core.ModelRef]registry.Model{}
+	for _, m := range list {
+		one := registry.Model{Size: m.SizeBytes, SHA256: m.SHA256, Revision: m.Revision}
+		for _, f := range m.Files {
+			one.Files = append(one.Files, registry.File{Name: f.Name, Size: f.SizeBytes, SHA256: f.SHA256})
+		}
+		all[m.Ref] = one
+	}
+	return all
 }
 
 // readyOf are the workers of a report that can be given work.

@@ -46,7 +46,16 @@ func (q *queen) routes() *echo.Echo {
 	e.POST("/v1/restart", q.restart)
 	e.DELETE("/v2/workers/:id", q.deleteWorker)
 	e.GET("/v2/models", q.listModels)
+	e.GET("/v2/models/found", q.foundModels)
 	e.POST("/v2/models/import", q.importModel)
+	e.POST("/v2/models/pull", q.pull)
+	e.GET("/v2/models/sources", q.sources)
+	e.POST("/v2/models/verify", q.verifyModels)
+	e.POST("/v2/models/gc", q.collectModels)
+	e.GET("/v2/models/:ref", q.showModel)
+	e.DELETE("/v2/models/:ref", q.removeModel)
+	e.GET("/v1/blobs/:hash", q.getBlob)
+	e.HEAD("/v1/blobs/:hash", q.getBlob)
 	e.POST("/v1/orchestrator/worker-ready", q.workerReady)
 	q.openAIRoutes(e)
 	return e
@@ -138,12 +147,7 @@ func stream(c echo.Context, t *task, last int64) error {
 	defer alive.Wait()
 	defer cancel()
 	alive.Go(func() { out.KeepAlive(ctx, quiet, func() string { return "working" }) })
-	err := t.follow(ctx, last, func(ev api.Numbered) error {
-		if ev.ID == 0 {
-			return out.Send(ev.Event)
-		}
-		return out.SendID(ev.ID, ev.Event)
-	})
+	err := t.batches(ctx, last, func(ev api.Numbered) error { return out.Put(ev.ID, ev.Event) }, out.Flush)
 	if errors.Is(err, errOvertaken) {
 		err = out.Send(api.Fail(err, 0))
 	}
@@ -160,10 +164,14 @@ func collect(ctx context.Context, t *task, each func(*api.Token)) (out api.TaskR
 	var failed error
 	err = t.follow(ctx, 0, func(ev api.Numbered) error {
 		switch ev := ev.Event.(type) {
-		case *api.Token:
-			text.WriteString(ev.Text)
+		case *api.Sealed:
+			tok, err := ev.Token()
+			if err != nil {
+				return err
+			}
+			text.WriteString(tok.Text)
 			if each != nil {
-				each(ev)
+				each(tok)
 			}
 		case *api.End:
 			out.End = *ev
@@ -370,20 +378,4 @@ func (q *queen) models(ctx context.Context) []api.Model {
 		}
 		return list.Models
 	})
-}
-
-func (q *queen) listModels(c echo.Context) error {
-	return c.JSON(http.StatusOK, api.Models{Models: q.models(c.Request().Context())})
-}
-
-func (q *queen) importModel(c echo.Context) error {
-	var r api.ImportRequest
-	if err := serve.Body(c, &r); err != nil {
-		return err
-	}
-	m, err := q.allow(r.Path)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, m)
 }

@@ -21,10 +21,22 @@ import (
 // A tunnel is a connection to a node with the way back to us.
 type tunnel struct {
 	conn  *remote.Conn
+	alias string // of the node
 	back  string // the queen's URL, as the node sees it
 	alive context.Context
 	held  *holds
-	words sync.Mutex // held while the node's last words are waited for: the connection stays
+	cut   chan struct{} // closed when the connection is lost
+	words sync.Mutex    // held while the node's last words are waited for: the connection stays
+}
+
+// lost tells whether the connection is seen to be gone.
+func (t *tunnel) lost() bool {
+	select {
+	case <-t.cut:
+		return true
+	default:
+		return false
+	}
 }
 
 func (t *tunnel) close() {
@@ -40,25 +52,32 @@ func (f *fleet) overSSH(ctx context.Context, name core.NodeName, say narrator) (
 		return nil, err
 	}
 	say.that(api.SSHConnect, fmt.Sprintf("connecting to %s", at))
-	t, err := f.dig(ctx, at, say)
+	t, err := f.login(ctx, at, say)
 	if err != nil {
 		return nil, err
 	}
-	l, err := f.borrowThere(ctx, name, t)
+	facts := soon(t, func() (remote.Facts, error) { return t.conn.Probe(ctx) })
+	port := soon(t, func() (int, error) { return f.hiveThere(ctx, t) })
+	if err := f.dig(ctx, t); err != nil {
+		t.held.drop()
+		return nil, err
+	}
+	l, err := f.borrowThere(ctx, name, t, port)
 	if err == nil {
 		say.that(api.HiveStart, fmt.Sprintf("using the hive that runs on %s", name))
 	} else {
 		if !errors.Is(err, errNoHive) {
 			say.that(api.Note, fmt.Sprintf("the hive on port %d of %s cannot be used: %v", hivePort, name, err))
 		}
-		l, err = f.startThere(ctx, name, t, say)
+		l, err = f.startThere(ctx, name, t, facts, say)
 	}
 	if err != nil {
 		t.held.drop()
 		return nil, err
 	}
 	l.silent = t.conn.Silent
-	l.copy = func(ctx context.Context) (*link, error) { return f.another(ctx, l, at) }
+	l.bulk = newBulk(f.base, func(ctx context.Context) (*tunnel, *client.Client, error) { return f.another(ctx, l, at) }) //nolint:contextcheck // it lives as long as the link
+	l.held.add(l.bulk.close)
 	return l, nil
 }
 
@@ -81,46 +100,59 @@ func (f *fleet) login(ctx context.Context, at remote.Node, say narrator) (*tunne
 		return nil, err
 	}
 	alive, stop := context.WithCancel(f.base)
-	t := &tunnel{conn: conn, alive: alive, held: &holds{}}
+	t := &tunnel{conn: conn, alias: at.Alias, alive: alive, held: &holds{}, cut: make(chan struct{})}
 	t.held.add(t.close)
 	t.held.add(stop)
 	t.held.run.Go(func() {
 		if err := conn.Watch(alive, limits.Beat, limits.BeatLost); err != nil {
 			f.q.d.Log.Warn("connection lost", "node", at.Alias, "error", err.Error())
 		}
+		close(t.cut)
 		t.close() // whatever reads from it sees the end
 	})
 	return t, nil
 }
 
-// dig connects to a node and makes the way back.
-func (f *fleet) dig(ctx context.Context, at remote.Node, say narrator) (*tunnel, error) {
-	t, err := f.login(ctx, at, say)
-	if err != nil {
-		return nil, err
+// soon begins to ask a node for something, and returns what waits for the answer. The
+// node is asked all at once: one question after the other costs a way each, and an
+// sshd holds back its first small answers until those before are acknowledged.
+func soon[T any](t *tunnel, ask func() (T, error)) (wait func() (T, error)) {
+	var answer T
+	var err error
+	done := make(chan struct{})
+	t.held.run.Go(func() {
+		defer close(done)
+		answer, err = ask()
+	})
+	return func() (T, error) {
+		<-done
+		return answer, err
 	}
+}
+
+// dig makes the way back.
+func (f *fleet) dig(ctx context.Context, t *tunnel) error {
 	back, err := t.conn.Reverse(ctx, fmt.Sprintf("127.0.0.1:%d", f.q.port))
 	if err != nil {
-		t.held.drop()
-		f := &core.Fault{Kind: core.KindOf(err), What: err.Error(), Cause: err, Try: "ssh " + at.Alias}
+		f := &core.Fault{Kind: core.KindOf(err), What: err.Error(), Cause: err, Try: "ssh " + t.alias}
 		if errors.Is(err, core.ForwardingForbidden) {
 			f.Try = "set AllowTcpForwarding yes in the node's sshd_config"
 		}
-		return nil, f
+		return f
 	}
 	t.held.run.Go(func() { _ = back.Run(t.alive) }) // ends with the connection, which is watched
 	t.back = fmt.Sprintf("http://127.0.0.1:%d", back.Port)
-	return t, nil
+	return nil
 }
 
 // borrowThere holds the hive that runs on the node, if it is of the user as whom we
 // have logged in: nobody else's is lent a token.
-func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) (*link, error) {
-	port, ok := f.hiveThere(ctx, t)
-	if !ok {
-		return nil, errNoHive
+func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel, port func() (int, error)) (*link, error) {
+	at, err := port()
+	if err != nil {
+		return nil, err
 	}
-	l, err := f.borrow(ctx, name, port, t.back, t.conn.DialContext)
+	l, err := f.borrow(ctx, name, at, t.back, t.conn.DialContext)
 	if err != nil {
 		return nil, err
 	}
@@ -130,21 +162,28 @@ func (f *fleet) borrowThere(ctx context.Context, name core.NodeName, t *tunnel) 
 
 // hiveThere is the port of that hive: as its file says, for which the program must be
 // there, or the usual one by the owner of its socket.
-func (f *fleet) hiveThere(ctx context.Context, t *tunnel) (port int, ok bool) {
+func (f *fleet) hiveThere(ctx context.Context, t *tunnel) (port int, err error) {
 	const look = `{ command -v rbee >/dev/null && rbee hive find || "$HOME/.local/bin/rbee" hive find; } 2>/dev/null; echo; id -u; grep -hi ":%04X " /proc/net/tcp /proc/net/tcp6`
 	said, _ := t.conn.Output(ctx, []string{"sh", "-c", fmt.Sprintf(look, hivePort)}) // grep fails when it finds nothing
 	line, rest, _ := strings.Cut(string(said), "\n")
 	var up api.Up
 	if json.Unmarshal([]byte(line), &up) == nil && up.Port > 0 {
-		return up.Port, true
+		return up.Port, nil
 	}
 	uid, tables, _ := strings.Cut(strings.TrimLeft(rest, "\n"), "\n")
-	return hivePort, secure.Listens(tables, hivePort, uid)
+	if !secure.Listens(tables, hivePort, uid) {
+		return 0, errNoHive
+	}
+	return hivePort, nil
 }
 
 // startThere starts a hive of our own version on the node.
-func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, say narrator) (*link, error) {
-	exe, err := f.program(ctx, name, t.conn, say)
+func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, facts func() (remote.Facts, error), say narrator) (*link, error) {
+	what, err := facts()
+	if err != nil {
+		return nil, err
+	}
+	exe, err := f.program(ctx, name, t.conn, what, say)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +200,7 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, s
 	}
 	c := client.New(fmt.Sprintf("http://127.0.0.1:%d", up.Port), client.Options{Token: f.q.token, DialContext: t.conn.DialContext})
 	t.held.add(c.Close)
-	l := &link{id: secure.RandomID(), node: name, hive: c, dial: t.conn.DialContext, gone: proc.Done(), held: t.held}
+	l := &link{id: secure.RandomID(), node: name, hive: c, gone: proc.Done(), held: t.held}
 	l.end = func(ctx context.Context, e *api.Ended) {
 		l.endThere(ctx, e, t, exe, lease.Proc{PID: up.PID, Started: up.Started})
 	}
@@ -176,11 +215,7 @@ func (f *fleet) startThere(ctx context.Context, name core.NodeName, t *tunnel, s
 
 // program finds this version of ours on the node, or puts it there. What runs there
 // goes on with the program that it was started from.
-func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn, say narrator) (string, error) {
-	facts, err := conn.Probe(ctx)
-	if err != nil {
-		return "", err
-	}
+func (f *fleet) program(ctx context.Context, name core.NodeName, conn *remote.Conn, facts remote.Facts, say narrator) (string, error) {
 	said := time.Now()
 	got, err := conn.Provide(ctx, facts, remote.Pushing{Stall: f.q.d.Settings.Limits.HiveUp, Progress: func(sent, total int64) {
 		if time.Since(said) > 200*time.Millisecond {
@@ -264,18 +299,19 @@ func freeAfter(e *api.Ended, devices []core.Device) {
 	}
 }
 
-// another is the link over a connection of its own: what is copied must not stand
-// before tokens and beats.
-func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*link, error) {
+// another is the way to the link's hive, and back, over a connection of its own.
+func (f *fleet) another(ctx context.Context, l *link, at remote.Node) (*tunnel, *client.Client, error) {
 	t, err := f.login(ctx, at, func(api.Event) {})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	second := *l
-	second.held = t.held
-	second.hive = client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
-	t.held.add(second.hive.Close)
-	return &second, nil
+	if err := f.dig(ctx, t); err != nil {
+		t.held.drop()
+		return nil, nil, err
+	}
+	c := client.New(l.hive.URL(), client.Options{Token: f.tokenOf(l), DialContext: t.conn.DialContext})
+	t.held.add(c.Close)
+	return t, c, nil
 }
 
 // tokenOf is what the link's hive wants.

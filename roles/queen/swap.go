@@ -104,14 +104,15 @@ func sum(list []api.Worker) (n int64) {
 
 // lacking is how many bytes were missing, by the facts of a refusal.
 func lacking(refused error) int64 {
-	number := func(name string) int64 {
-		for _, f := range core.FaultOf(refused).Facts {
-			if f.Name == name {
-				n, _ := strconv.ParseInt(f.Value, 10, 64) // 0: not said
-				return n
-			}
+	return number(refused, "required_bytes") - number(refused, "available_bytes")
+}
+
+// number is a fact of a fault; 0: it does not say.
+func number(err error, name string) (n int64) {
+	for _, f := range core.FaultOf(err).Facts {
+		if f.Name == name {
+			n, _ = strconv.ParseInt(f.Value, 10, 64)
 		}
-		return 0
 	}
-	return number("required_bytes") - number("available_bytes")
+	return n
 }

@@ -42,6 +42,7 @@ type task struct {
 	readers int
 	leaving *time.Timer // runs while nobody reads
 	at      api.TaskState
+	token   *api.Sealed // the last one
 }
 
 // say adds an event to the log.
@@ -55,8 +56,8 @@ func (t *task) say(ev api.Event) {
 	switch ev := ev.(type) {
 	case *api.Started:
 		t.at.Node, t.at.WorkerID = cmp.Or(ev.Node, t.at.Node), cmp.Or(ev.WorkerID, t.at.WorkerID)
-	case *api.Token:
-		t.at.TokensOut = max(t.at.TokensOut, ev.Index+1)
+	case *api.Sealed:
+		t.token = ev
 	case *api.End:
 		t.ended = true
 	case *api.Failure:
@@ -68,7 +69,7 @@ func (t *task) say(ev api.Event) {
 	}
 	t.events = append(t.events, n)
 	t.size += weight(ev)
-	for t.size > maxEvents && len(t.events) > 1 { // the oldest are forgotten
+	for t.size > maxEvents && len(t.events) > 1 { // the oldest are forgotten; since counts on it that none is changed
 		t.size -= weight(t.events[0].Event)
 		t.events, t.first = t.events[1:], t.first+1
 	}
@@ -79,8 +80,8 @@ func (t *task) say(ev api.Event) {
 func weight(ev api.Event) int {
 	const head = 100
 	switch ev := ev.(type) {
-	case *api.Token:
-		return head + len(ev.Text)
+	case *api.Sealed:
+		return max(head, len(ev.Data))
 	case *api.Narration:
 		return head + len(ev.Human)
 	case *api.Comment:
@@ -103,16 +104,17 @@ func (t *task) wake() {
 	}
 }
 
-// since returns the events from a position on, the position behind them, whether
-// the log is complete, and what is closed when there is more.
+// since returns the events from a position on, the position behind them, and whether
+// the log is complete. When there are none and it is not, changed is closed when
+// there is more.
 func (t *task) since(pos int) (events []api.Numbered, next int, ended bool, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.changed == nil {
+	events = t.events[min(max(pos-t.first, 0), len(t.events)):]
+	if len(events) == 0 && !t.ended && t.changed == nil {
 		t.changed = make(chan struct{})
 	}
-	from := max(pos-t.first, 0)
-	return slices.Clone(t.events[min(from, len(t.events)):]), t.first + len(t.events), t.ended, t.changed
+	return events, t.first + len(t.events), t.ended, t.changed
 }
 
 // errOvertaken ends a reader that was too slow, or came too late, to have them all.
@@ -125,6 +127,11 @@ var errOvertaken = &core.Fault{
 // the log ends, ctx is done, or f fails. It fails with errOvertaken rather than
 // leave an event out.
 func (t *task) follow(ctx context.Context, last int64, f func(api.Numbered) error) error {
+	return t.batches(ctx, last, f, func() error { return nil })
+}
+
+// batches is follow that calls rest after all the events that were there at once.
+func (t *task) batches(ctx context.Context, last int64, f func(api.Numbered) error, rest func() error) error {
 	for pos := 0; ; {
 		events, next, ended, changed := t.since(pos)
 		for _, ev := range events {
@@ -139,8 +146,16 @@ func (t *task) follow(ctx context.Context, last int64, f func(api.Numbered) erro
 				return err
 			}
 		}
-		if pos = next; ended {
+		if pos = next; len(events) > 0 {
+			if err := rest(); err != nil {
+				return err
+			}
+		}
+		if ended {
 			return nil
+		}
+		if len(events) > 0 {
+			continue // more may have come
 		}
 		select {
 		case <-changed:
@@ -178,6 +193,11 @@ func (t *task) state() api.TaskState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.at
+	if t.token != nil {
+		if last, err := t.token.Token(); err == nil {
+			s.TokensOut = last.Index + 1 // some have no text, and no event
+		}
+	}
 	switch {
 	case t.failed:
 		s.State = "failed"

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"rbee/core"
 	"rbee/core/api"
 )
 
 // A log forgets its oldest events; who has not read them is told so.
 func TestFollowOvertaken(t *testing.T) {
 	long := &task{}
-	for i := range 12 {
-		long.say(&api.Token{Text: strings.Repeat("a", maxEvents/10), Index: i})
+	for range 12 {
+		long.say(&api.Sealed{Data: []byte(strings.Repeat("a", maxEvents/10))})
 	}
 	long.say(&api.End{})
 	count := func(last int64) (n int, err error) {
@@ -56,9 +59,9 @@ func TestFollow(t *testing.T) {
 	log.say(&api.Started{})
 	<-ready
 	log.say(&api.Comment{Text: "x"})
-	log.say(&api.Token{Text: "a"})
+	log.say(&api.Sealed{Data: []byte(`{"t":"a","i":4}`)})
 	log.say(&api.End{})
-	log.say(&api.Token{Text: "after the end"})
+	log.say(&api.Sealed{})
 	var ids []int64
 	for id := range got {
 		ids = append(ids, id)
@@ -66,4 +69,29 @@ func TestFollow(t *testing.T) {
 	if len(ids) != 4 || ids[1] != 0 || ids[3] != 3 {
 		t.Errorf("ids: %v", ids)
 	}
+	if s := log.state(); s.TokensOut != 5 || s.State != "done" {
+		t.Errorf("state: %+v", s)
+	}
+}
+
+// What is said more seldom than the limit allows is found, and nothing else is.
+func TestStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, beat := stall(t.Context(), time.Minute, core.InferenceStalled, "it says nothing")
+		defer beat(0)
+		for range 10 {
+			time.Sleep(50 * time.Second)
+			beat(time.Minute)
+		}
+		time.Sleep(20 * time.Second)
+		beat(10 * time.Second) // less than before
+		time.Sleep(9 * time.Second)
+		if synctest.Wait(); ctx.Err() != nil {
+			t.Fatal("it ended though it was heard")
+		}
+		time.Sleep(time.Second)
+		if synctest.Wait(); !errors.Is(context.Cause(ctx), core.InferenceStalled) {
+			t.Errorf("after the limit: %v", context.Cause(ctx))
+		}
+	})
 }

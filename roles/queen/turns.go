@@ -3,6 +3,7 @@ package queen
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // turns let one caller at a time have each key. The zero value is ready for use.
@@ -18,13 +19,24 @@ type turn struct {
 
 // take waits for the turn of a key; the returned function gives it back.
 func (t *turns[K]) take(ctx context.Context, key K) (func(), error) {
+	return t.takeTelling(ctx, key, time.Hour, func() {})
+}
+
+// takeTelling is take for a turn that may be long: tell is called every so often.
+func (t *turns[K]) takeTelling(ctx context.Context, key K, every time.Duration, tell func()) (func(), error) {
 	mine := t.join(key)
-	select {
-	case mine.token <- struct{}{}:
-		return func() { <-mine.token; t.leave(key, mine) }, nil
-	case <-ctx.Done():
-		t.leave(key, mine)
-		return nil, context.Cause(ctx)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case mine.token <- struct{}{}:
+			return func() { <-mine.token; t.leave(key, mine) }, nil
+		case <-tick.C:
+			tell()
+		case <-ctx.Done():
+			t.leave(key, mine)
+			return nil, context.Cause(ctx)
+		}
 	}
 }
 

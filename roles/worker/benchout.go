@@ -40,8 +40,8 @@ func benchTable(w io.Writer, rows []api.BenchRow) error {
 	for _, r := range rows {
 		if r.Threads != threads {
 			threads = r.Threads
-			fmt.Fprintf(&b, "%s, %d threads: reads %.1f GB/s, multiplies int8 at %.0f GOPS, kernels %s on %s\n",
-				r.CPU, r.Threads, r.ReadGBps, r.Int8GOPS, r.KernelClass, r.KernelPath)
+			fmt.Fprintf(&b, "%s, %d threads: reads %.1f GB/s, multiplies int8 at %s GOPS, kernels %s on %s\n",
+				r.CPU, r.Threads, r.ReadGBps, api.Rate(r.Int8GOPS, 0), r.KernelClass, r.KernelPath)
 		}
 	}
 	b.WriteString("\n| model                          |       size |     params | backend    | threads |            test |                  t/s |   GB/s | of read |     GOPS | of int8 |\n")

@@ -20,7 +20,7 @@ func inspectCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "ctx", Usage: "the memory for so many tokens per sequence; 0: the model's, at most 8192"},
 			&cli.IntFlag{Name: "slots", Usage: "and so many answers at once", Value: 1},
-			&cli.BoolFlag{Name: "json"},
+			&cli.BoolFlag{Name: "json", Usage: "the same as JSON"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Len() != 1 {

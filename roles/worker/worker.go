@@ -43,7 +43,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "model", Usage: "`FILE` with the model, or embedded", Value: "embedded"},
 		&cli.StringFlag{Name: "model-ref", Usage: "what the model is called"},
 		&cli.StringFlag{Name: "model-sha256", Usage: "its hash, when it is known"},
-		&cli.StringFlag{Name: "backend", Usage: "cpu or cuda", Value: "cpu"},
+		&cli.StringFlag{Name: "backend", Usage: "cpu", Value: "cpu"},
 		&cli.IntFlag{Name: "device", Usage: "number of the device"},
 		&cli.StringFlag{Name: "hive", Usage: "`URL` to call when the model is loaded"},
 		&cli.StringFlag{Name: "worker-id", Usage: "the name of this worker"},

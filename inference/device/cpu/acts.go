@@ -61,6 +61,7 @@ const atOnce = 32
 
 // multiply sets dst (n, w.Rows) to the thread's share of panels of W · columns.
 func (a *acts) multiply(dst []float32, w weight, thread, threads int) {
+	w.await()
 	from, to := share(w.Panels(), thread, threads)
 	for cols := a.cols; len(cols) > 0; {
 		n := min(atOnce, len(cols))

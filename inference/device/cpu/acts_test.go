@@ -45,7 +45,7 @@ func TestThreads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		op.w, op.dst = append(op.w, weight{m}), append(op.dst, make([]float32, n*rows))
+		op.w, op.dst = append(op.w, weight{Matrix: m}), append(op.dst, make([]float32, n*rows))
 	}
 	var want []float32
 	for threads := 1; threads <= 4; threads++ {

@@ -7,8 +7,9 @@ import (
 	"rbee/inference/kernel"
 )
 
-// A cache is (pages, layers, heads) blocks of keys and of values. In a page the keys of a head are (HeadSize, PageTokens), so that the scores of
-// neighbouring tokens lie side by side; its values are (PageTokens, HeadSize).
+// A cache is (pages, layers, heads) blocks of keys and of values. In a page the keys of
+// a head are (HeadSize, PageTokens), so that the scores of neighbouring tokens lie side
+// by side; its values are (PageTokens, HeadSize).
 type cache struct {
 	device.CacheShape
 	keys, values kernel.Lines

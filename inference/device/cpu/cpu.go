@@ -8,6 +8,7 @@ package cpu
 
 import (
 	"fmt"
+	"sync"
 
 	"rbee/inference/device"
 	"rbee/inference/kernel"
@@ -16,8 +17,9 @@ import (
 
 // A Device is the CPU. The caller's goroutine is its first thread.
 type Device struct {
-	name string
-	pool *pool
+	name    string
+	pool    *pool
+	packing sync.WaitGroup // of weights that are on their way
 
 	acts   acts      // activations of the operation under way
 	out    []float32 // a product before it is added
@@ -55,6 +57,7 @@ func (d *Device) Info() device.Info {
 
 // Close ends the threads. Closing twice is fine.
 func (d *Device) Close() error {
+	d.packing.Wait()
 	d.pool.close()
 	return nil
 }
@@ -78,7 +81,18 @@ func (d *Device) Upload(dst device.Buffer, src []float32) { copy(floats(dst)[:le
 // Read returns the buffer's own memory.
 func (d *Device) Read(b device.Buffer, n int) []float32 { return floats(b)[:n:n] }
 
-type weight struct{ *kernel.Matrix }
+// A weight may still be on its way: packed is closed when it is there; nil: it is.
+type weight struct {
+	*kernel.Matrix
+	packed <-chan struct{}
+}
+
+// await returns when the weight is there.
+func (w weight) await() {
+	if w.packed != nil {
+		<-w.packed
+	}
+}
 
 func (w weight) Rows() int { return w.Matrix.Rows }
 func (w weight) Cols() int { return w.K }
@@ -89,7 +103,23 @@ func (d *Device) Weight(t quant.Type, rows, cols int, file []byte) (device.Weigh
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	return weight{m}, nil
+	return weight{Matrix: m}, nil
+}
+
+// WeightSoon packs a tensor of the file on a goroutine that ends with it, or before
+// Close does.
+func (d *Device) WeightSoon(t quant.Type, rows, cols int, file []byte, read func()) (device.Weight, error) {
+	m, err := kernel.New(t, file, rows, cols)
+	if err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
+	}
+	packed := make(chan struct{})
+	d.packing.Go(func() {
+		m.Fill(file)
+		read()
+		close(packed)
+	})
+	return weight{m, packed}, nil
 }
 
 // A table looks rows up in the file's own bytes: only those that are used are

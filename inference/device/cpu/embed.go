@@ -8,9 +8,9 @@ import (
 // embed is Device.Embed, AddEmbed and Gather.
 type embed struct {
 	dst, x  []float32
-	table   *table
+	table   *table // nil: columns of x are copied
 	width   int
-	columns []int32
+	columns []int32 // of x, or rows of the table
 	scale   float32
 	add     bool
 	row     [][]float32 // of each thread, for what is added
@@ -28,7 +28,8 @@ func (d *Device) AddEmbed(dst device.Buffer, t device.Table, rows []int32) {
 
 func (d *Device) lookup(dst device.Buffer, t device.Table, rows []int32, scale float32, add bool) {
 	op, tab := &d.embed, t.(*table)
-	op.dst, op.table, op.width, op.columns, op.scale, op.add = floats(dst)[:len(rows)*tab.cols], tab, tab.cols, rows, scale, add
+	op.dst, op.table, op.width, op.columns = floats(dst)[:len(rows)*tab.cols], tab, tab.cols, rows
+	op.scale, op.add = scale, add
 	op.row = grow(op.row, d.pool.threads)
 	for i := range op.row {
 		op.row[i] = grow(op.row[i], tab.cols)

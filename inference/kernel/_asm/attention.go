@@ -92,6 +92,26 @@ func accumulators(queries, registers int, w width) [][]VecVirtual {
 	return acc
 }
 
+// each calls f with every accumulator and its place, off bytes into the slice of its
+// query.
+func each(acc [][]VecVirtual, slices, off Register, w width, f func(v VecVirtual, at Mem)) {
+	for j, a := range acc {
+		to := GP64()
+		MOVQ(Mem{Base: slices, Disp: 8 * j}, to)
+		for r, v := range a {
+			f(v, Mem{Base: to, Index: off, Scale: 1, Disp: 4 * w.lanes * r})
+		}
+	}
+}
+
+// advance steps over what the registers of a query held: in the slices, in the lines,
+// and in what is left to do.
+func advance(registers int, off, lines, left Register, w width, l line) {
+	ADDQ(U32(uint32(4*w.lanes*registers)), off)
+	ADDQ(U32(uint32(l.bytes*w.lanes*registers)), lines)
+	SUBQ(Imm(uint64(w.lanes*registers)), left)
+}
+
 // scores: s[j][t] = scale · q[j]·k[t].
 func scores(w width, l line, queries int) {
 	p := function(fmt.Sprintf("scores%s%sx%d", l.name, w.name, queries), "func(s, q *[4]*float32, k *byte, dim, stride, n int, scale float32)",
@@ -110,17 +130,11 @@ func scores(w width, l line, queries int) {
 		gather(label, acc, q, k, stride, dim, w, l)
 		scale := w.register()
 		VBROADCASTSS(NewParamAddr("scale", 48), scale)
-		for j, a := range acc {
-			to := GP64()
-			MOVQ(Mem{Base: s, Disp: 8 * j}, to)
-			for r, v := range a {
-				VMULPS(scale, v, v)
-				VMOVUPS(v, Mem{Base: to, Index: off, Scale: 1, Disp: 4 * w.lanes * r})
-			}
-		}
-		ADDQ(U32(uint32(4*w.lanes*registers)), off)
-		ADDQ(U32(uint32(l.bytes*w.lanes*registers)), k)
-		SUBQ(Imm(uint64(w.lanes*registers)), n)
+		each(acc, s, off, w, func(v VecVirtual, at Mem) {
+			VMULPS(scale, v, v)
+			VMOVUPS(v, at)
+		})
+		advance(registers, off, k, n, w, l)
 	}
 	Label("loop")
 	if w.lanes == 16 {
@@ -149,21 +163,10 @@ func values(w width, l line, queries int) {
 	XORQ(off, off)
 	body := func(label string, registers int) {
 		acc := accumulators(queries, registers, w)
-		each := func(f func(v VecVirtual, at Mem)) {
-			for j, a := range acc {
-				to := GP64()
-				MOVQ(Mem{Base: out, Disp: 8 * j}, to)
-				for r := range a {
-					f(a[r], Mem{Base: to, Index: off, Scale: 1, Disp: 4 * w.lanes * r})
-				}
-			}
-		}
-		each(func(v VecVirtual, at Mem) { VMOVUPS(at, v) })
+		each(acc, out, off, w, func(v VecVirtual, at Mem) { VMOVUPS(at, v) })
 		gather(label, acc, x, v, stride, tokens, w, l)
-		each(func(v VecVirtual, at Mem) { VMOVUPS(v, at) })
-		ADDQ(U32(uint32(4*w.lanes*registers)), off)
-		ADDQ(U32(uint32(l.bytes*w.lanes*registers)), v)
-		SUBQ(Imm(uint64(w.lanes*registers)), n)
+		each(acc, out, off, w, func(v VecVirtual, at Mem) { VMOVUPS(v, at) })
+		advance(registers, off, v, n, w, l)
 	}
 	few := 16 / w.lanes
 	if w.deep > few {

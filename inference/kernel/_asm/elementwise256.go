@@ -33,6 +33,8 @@ func exp256(x VecVirtual) {
 func elementwise256() {
 	expKernel256()
 	activations256()
+	cap256()
+	ropeSplit256()
 	squares256()
 	scale256()
 	quantize32x256()
@@ -132,6 +134,65 @@ func sigmoid256(x, e VecVirtual) {
 	exp256(e)
 	VADDPS(float256(1), e, e)
 	VDIVPS(e, x, x)
+}
+
+func cap256() {
+	p := function("capAVX2", "func(x *float32, scale, limit float32, n int)",
+		"sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.", "x", "n")
+	scale, limit := YMM(), YMM()
+	VBROADCASTSS(NewParamAddr("scale", 8), scale)
+	VBROADCASTSS(NewParamAddr("limit", 12), limit)
+	Label("loop")
+	for i := range 2 {
+		u, e, one, t := YMM(), YMM(), YMM(), YMM()
+		VMULPS(Mem{Base: p[0], Disp: 32 * i}, scale, u)
+		VDIVPS(limit, u, u)
+		VPAND(words256(1<<31-1), u, e)
+		VADDPS(e, e, e)
+		exp256(e)
+		VMOVUPS(float256(1), one)
+		VADDPS(one, e, e)
+		VMOVUPS(float256(2), t)
+		VDIVPS(e, t, t)
+		VSUBPS(t, one, t)
+		VPAND(words256(1<<31), u, u)
+		VPXOR(u, t, t)
+		VMULPS(limit, t, t)
+		VMOVUPS(t, Mem{Base: p[0], Disp: 32 * i})
+	}
+	walk(p[1], 16, 64, p[0])
+	RET()
+}
+
+// ropeSplit256: (a, b) of two places becomes (a·cos − b·sin, a·sin + b·cos). Cosines and
+// sines alternate; eight of each are put together by lanes, and then in order.
+func ropeSplit256() {
+	p := function("ropeSplitAVX2", "func(x, y, turn *float32, n int)",
+		"turns n pairs, a positive multiple of 16, half of each from x and from y.", "x", "y", "turn", "n")
+	Label("loop")
+	for i := range 2 {
+		lo, hi, cos, sin := YMM(), YMM(), YMM(), YMM()
+		VMOVUPS(Mem{Base: p[2], Disp: 64 * i}, lo)
+		VMOVUPS(Mem{Base: p[2], Disp: 64*i + 32}, hi)
+		VSHUFPS(Imm(0x88), hi, lo, cos)
+		VSHUFPS(Imm(0xdd), hi, lo, sin)
+		VPERMPD(Imm(0xd8), cos, cos)
+		VPERMPD(Imm(0xd8), sin, sin)
+		a, b, t, u := YMM(), YMM(), YMM(), YMM()
+		VMOVUPS(Mem{Base: p[0], Disp: 32 * i}, a)
+		VMOVUPS(Mem{Base: p[1], Disp: 32 * i}, b)
+		VMULPS(cos, a, t)
+		VMULPS(sin, b, u)
+		VSUBPS(u, t, t)
+		VMOVUPS(t, Mem{Base: p[0], Disp: 32 * i})
+		VMULPS(sin, a, t)
+		VMULPS(cos, b, u)
+		VADDPS(u, t, t)
+		VMOVUPS(t, Mem{Base: p[1], Disp: 32 * i})
+	}
+	ADDQ(U32(64), p[2])
+	walk(p[3], 16, 64, p[0], p[1], p[2])
+	RET()
 }
 
 func squares256() {

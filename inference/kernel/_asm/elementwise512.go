@@ -41,6 +41,7 @@ func exp512(x VecVirtual) {
 func elementwise512() {
 	expKernel512()
 	activations512()
+	cap512()
 	squares512()
 	scale512()
 	quantize32x512()
@@ -142,6 +143,34 @@ func sigmoid512(x, e VecVirtual) {
 	exp512(e)
 	VADDPS_BCST(float(1), e, e)
 	VDIVPS(e, x, x)
+}
+
+// cap512: limit · tanh(x · scale / limit), tanh being 1 − 2/(e^2|u|+1) with u's sign.
+func cap512() {
+	p := function("capAVX512", "func(x *float32, scale, limit float32, n int)",
+		"sets x = limit · tanh(x · scale / limit) for n values, a positive multiple of 16.", "x", "n")
+	scale, limit := ZMM(), ZMM()
+	VBROADCASTSS(NewParamAddr("scale", 8), scale)
+	VBROADCASTSS(NewParamAddr("limit", 12), limit)
+	Label("loop")
+	u, e, one := ZMM(), ZMM(), ZMM()
+	VMULPS(Mem{Base: p[0]}, scale, u)
+	VDIVPS(limit, u, u)
+	VPANDD_BCST(word(1<<31-1), u, e)
+	VADDPS(e, e, e)
+	exp512(e)
+	VBROADCASTSS(float(1), one)
+	VADDPS(one, e, e)
+	t := ZMM()
+	VBROADCASTSS(float(2), t)
+	VDIVPS(e, t, t)
+	VSUBPS(t, one, t)
+	VPANDD_BCST(word(1<<31), u, u)
+	VPXORD(u, t, t)
+	VMULPS(limit, t, t)
+	VMOVUPS(t, Mem{Base: p[0]})
+	walk(p[1], 16, 64, p[0])
+	RET()
 }
 
 func squares512() {

@@ -12,11 +12,13 @@ package main
 
 import (
 	"flag"
+	"log"
+	"os"
 
 	. "github.com/mmcloughlin/avo/build"
-)
 
-//go:generate go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg kernel
+	"rbee/inference/kernel/_asm/dispatch"
+)
 
 func main() {
 	flag.Parse()
@@ -38,8 +40,12 @@ func main() {
 	wide512()
 	avx2All()
 	attention()
+	pack256()
 	elementwise512()
 	elementwise256()
 	peaks()
 	Generate()
+	if err := os.WriteFile("../dispatch_amd64.go", []byte(dispatch.AMD64()), 0o644); err != nil {
+		log.Fatal(err)
+	}
 }
