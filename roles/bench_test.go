@@ -188,7 +188,7 @@ func TestBenchOverSSH(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
 	alone := w.startEnv([]string{n.path}, "rbee", "bench", "--node", "node", "-p", "8", "-n", "0", "-r", "1", abs(t, guide))
-	alone.expect(0, "hive up on node", "copying llama.gguf", "hive and 0 worker(s) on node", "nothing left")
+	alone.expect(0, "hive up on node", "copying ", "hive and 0 workers on node", "nothing left")
 	if !regexp.MustCompile(`(?m)^node +llama .* pp8 `).MatchString(alone.stdout()) {
 		t.Errorf("stdout: %s", alone.stdout())
 	}
