@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 
 	"roles/keeper/guide": {"roles/cmdline"},
 
-	"roles/cmdline": {"core", "core/alias", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
+	"roles/cmdline": {"core", "core/alias", "core/api", "core/config", "core/lease", "core/logs", "core/secure", "core/serve"}, // what all four command lines share
 	"roles/keeper":  {"core", "core/alias", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/remote", "core/secure", "core/serve", "roles/cmdline", "roles/keeper/guide"},
 	"roles/queen":   {"core", "core/api", "core/beacon", "core/client", "core/config", "core/dialect/openai", "core/lease", "core/logs", "core/machine", "core/pull", "core/remote", "core/secure", "core/serve", "inference/gguf", "registry", "registry/place", "roles/cmdline"},
 	"roles/hive":    {"core", "core/api", "core/beacon", "core/client", "core/config", "core/lease", "core/logs", "core/machine", "core/pull", "core/secure", "core/serve", "catalog", "catalog/fetch", "catalog/stores", "inference/gguf", "roles/cmdline"},

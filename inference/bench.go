@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime/debug"
 	"time"
 
+	"rbee/inference/device"
+	"rbee/inference/gguf"
+	"rbee/inference/kernel"
 	"rbee/inference/model"
 )
 
@@ -26,6 +30,56 @@ type BenchResult struct {
 	Mean    float64
 	Stddev  float64
 	GBps    float64 // of weights read, 10⁹ bytes per second; 0 where they are read for many tokens at once
+	GOPS    float64 // of prompts: a multiplication and an addition for each weight and token, 10⁹ per second
+
+	work gguf.Work
+}
+
+// Caches may hold weights of less than cached bytes: how fast those are read says
+// nothing of the memory. Nor does a rate of more than mostShare of what it gives.
+const (
+	cached    = 32 << 20
+	mostShare = 1.3
+)
+
+// ReadShare is the part of readGBps that the test came to; 0 where that says nothing.
+func (r BenchResult) ReadShare(readGBps float64) float64 {
+	if readGBps <= 0 || r.work.ReadBytes < cached || r.GBps > mostShare*readGBps {
+		return 0
+	}
+	return r.GBps / readGBps
+}
+
+// Int8Share is the part of peakGOPS that the test came to; 0 where that says nothing:
+// most weights of the model are floats.
+func (r BenchResult) Int8Share(peakGOPS float64) float64 {
+	if peakGOPS <= 0 || 2*r.work.Blocks < r.work.Multiplied+r.work.Head {
+		return 0
+	}
+	return r.GOPS / peakGOPS
+}
+
+// Limits are what the hardware can do at most.
+type Limits = device.Limits
+
+// gaugeBytes are read to find out how fast memory is: more than a core's share of
+// any cache.
+const gaugeBytes = 512 << 20
+
+// Gauge measures the limits of the engine's device, with the engine's threads; there
+// are none where the device cannot. It is called as Bench is.
+func (e *Engine) Gauge() Limits {
+	defer debug.FreeOSMemory() // what was read must not stay beside the model
+	if g, ok := e.dev.(device.Gauge); ok {
+		return g.Gauge(gaugeBytes)
+	}
+	return Limits{}
+}
+
+// VectorPath names the best vector instructions in use: "avx512vnni", "avx2",
+// "neon-dotprod", "neon", or "generic" for plain Go.
+func VectorPath() string {
+	return append(kernel.Paths(), "generic")[0]
 }
 
 // BenchModel describes the model of a benchmark.
@@ -44,7 +98,7 @@ func (e *Engine) BenchModel() BenchModel {
 // What stands before it in the cache is not measured, nothing is sampled, and the
 // tokens are of a fixed sequence. It is called instead of Run.
 func (e *Engine) Bench(ctx context.Context, t BenchTest, repeat int) (BenchResult, error) {
-	r := BenchResult{BenchTest: t}
+	r := BenchResult{BenchTest: t, work: e.file.Work()}
 	if t.Prompt < 0 || t.Gen < 0 || t.Depth < 0 || t.Prompt+t.Gen == 0 {
 		return r, fmt.Errorf("%w: nothing to measure", ErrBadRequest)
 	}
@@ -73,7 +127,10 @@ func (e *Engine) Bench(ctx context.Context, t BenchTest, repeat int) (BenchResul
 	}
 	r.Mean, r.Stddev = meanStddev(r.Samples)
 	if t.Prompt == 0 {
-		r.GBps = r.Mean * float64(e.file.ReadPerToken()) / 1e9
+		r.GBps = r.Mean * float64(r.work.ReadBytes) / 1e9
+	}
+	if t.Gen == 0 { // the head is for the last token alone
+		r.GOPS = r.Mean * 2 * (float64(r.work.Multiplied) + float64(r.work.Head)/float64(t.Prompt)) / 1e9
 	}
 	return r, nil
 }

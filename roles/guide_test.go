@@ -10,8 +10,6 @@ import (
 // pending are the commands of the help that are not built yet. The list can only
 // shrink: what is built leaves it, and a slip in topics.txt does not get in.
 var pending = []string{
-	"rbee bench",
-	"rbee bench --node node",
 	"rbee doctor",
 	"rbee run",
 	"rbee run --node node model",

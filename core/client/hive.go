@@ -75,7 +75,12 @@ func logQuery(node core.NodeName, worker core.WorkerID, follow bool) string {
 
 // lines calls f with each line of an answer, until ctx is done.
 func (c *Client) lines(ctx context.Context, method, path string, header http.Header, f func(line []byte) error) error {
-	resp, err := c.send(ctx, method, path, nil, header)
+	return c.linesOf(ctx, method, path, nil, header, f)
+}
+
+// linesOf is lines of a request with a body.
+func (c *Client) linesOf(ctx context.Context, method, path string, body io.Reader, header http.Header, f func(line []byte) error) error {
+	resp, err := c.send(ctx, method, path, body, header)
 	if err != nil {
 		return err
 	}

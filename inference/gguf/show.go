@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -91,21 +92,48 @@ func shortCount(n int64) string {
 	return fmt.Sprintf("%.0fK", float64(n)/1e3)
 }
 
-// ReadPerToken is how many bytes of weights one token's computation reads: all but
-// the embedding where it is not the head, too, and of experts those that are used.
-func (f *File) ReadPerToken() (bytes int64) {
+// Work is what a model computes of one token. Of experts those that are used count.
+type Work struct {
+	ReadBytes  int64 // weights that are read, the head among them
+	Multiplied int64 // weights in matrices, without the head
+	Head       int64 // weights of the head, by which only some tokens are multiplied; 0: it has none
+	Blocks     int64 // of all these, those in quantised blocks
+}
+
+// lookedUp are the matrices of which a token takes one row.
+var lookedUp = []string{"token_embd.weight", "position_embd.weight", "token_types.weight"}
+
+// Work counts it: all weights but the embedding, which counts where it is the head, too.
+func (f *File) Work() (w Work) {
 	_, headed := f.Tensor("output.weight")
+	causal, said := f.Bool(f.Architecture() + ".attention.causal")
+	head := "output.weight"
+	if !headed && (causal || !said) {
+		head = "token_embd.weight"
+	}
 	experts, used := f.optional("expert_count", 0), f.optional("expert_used_count", 0)
 	for _, t := range f.tensors {
-		switch {
-		case t.Name == "token_embd.weight" && headed:
-		case len(t.Dims) == 3 && experts > 0 && int64(t.Dims[2]) == experts:
-			bytes += t.Size / experts * min(used, experts)
-		default:
-			bytes += t.Size
+		size, n := t.Size, t.Elements()
+		if t.Name != head && slices.Contains(lookedUp, t.Name) {
+			continue
+		}
+		if len(t.Dims) == 3 && experts > 0 && int64(t.Dims[2]) == experts {
+			size, n = size/experts*min(used, experts), n/experts*min(used, experts)
+		}
+		w.ReadBytes += size
+		if len(t.Dims) < 2 {
+			continue
+		}
+		if t.Name == head {
+			w.Head += n
+		} else {
+			w.Multiplied += n
+		}
+		if blockTypes[t.Type].block > 1 {
+			w.Blocks += n
 		}
 	}
-	return bytes
+	return w
 }
 
 // TensorBytes is the size of all tensors.

@@ -718,3 +718,18 @@ func addAVX2(dst *float32, x *float32, n int)
 //
 //go:noescape
 func ropePairsAVX2(x *float32, turn *float32, n int)
+
+// sumAVX2 takes n, a positive multiple of 64.
+//
+//go:noescape
+func sumAVX2(words *uint64, sums *[4]uint64, n int)
+
+// mulAddsAVX512 takes at least one round.
+//
+//go:noescape
+func mulAddsAVX512(counts *[16]int32, rounds int)
+
+// mulAddsAVX2 takes at least one round, and sets the first 8.
+//
+//go:noescape
+func mulAddsAVX2(counts *[16]int32, rounds int)

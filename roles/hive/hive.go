@@ -73,6 +73,8 @@ type hive struct {
 	fetcher *fetch.Fetcher
 	pulls   *pull.Pulls[wish]
 
+	measuring chan struct{} // holds one value while a measurement runs
+
 	life context.Context //nolint:containedctx // of the workers, which outlives d.Ctx by the drain
 	over context.CancelFunc
 }
@@ -104,7 +106,7 @@ func serveHive(c *cli.Context, d *cmdline.Daemon) error {
 
 // newHive binds the port and opens the catalog.
 func newHive(c *cli.Context, d *cmdline.Daemon) (*hive, net.Listener, error) {
-	h := &hive{d: d, id: "h-" + secure.RandomID(), node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...)}
+	h := &hive{d: d, id: "h-" + secure.RandomID(), node: core.NodeName(c.String("node")), dirs: append(c.StringSlice("models-dir"), d.Settings.ModelDirs...), measuring: make(chan struct{}, 1)}
 	h.report = newReporter(h)
 	h.report.heldBy(d.Boot)
 	h.life, h.over = context.WithCancel(context.WithoutCancel(d.Ctx))

@@ -24,6 +24,7 @@ func (h *hive) routes() *echo.Echo {
 	e.GET("/v1/workers/list", h.listWorkers)
 	e.DELETE("/v1/workers/:id", h.deleteWorker)
 	e.POST("/v1/workers/ready", h.workerReady)
+	e.POST("/v1/bench", h.postBench)
 	e.POST("/v1/leases/:id", h.hold)
 	e.GET("/v1/models", h.listModels)
 	e.GET("/v1/models/:ref/needs", h.modelNeeds)

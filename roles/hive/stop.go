@@ -11,7 +11,11 @@ import (
 // stopWorker ends a worker in order, and returns when its memory is back.
 func (h *hive) stopWorker(ctx context.Context, w *worker) {
 	w.become(api.Stopping, "")
-	step := w.child.Stop(ctx, w.client.Shutdown, h.grace())
+	var ask func(context.Context) error // nothing asks a measurement
+	if w.client != nil {
+		ask = w.client.Shutdown
+	}
+	step := w.child.Stop(ctx, ask, h.grace())
 	h.d.Log.Info("worker ended", "worker_id", string(w.id), "step", string(step))
 	select {
 	case <-w.back:
@@ -40,7 +44,7 @@ func (h *hive) drain(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, w := range h.nursery.all("") {
 		all.Go(func() {
-			if w.client.ShutdownWith(ctx, api.ShutdownRequest{DrainMS: limit.Milliseconds()}) != nil {
+			if w.client == nil || w.client.ShutdownWith(ctx, api.ShutdownRequest{DrainMS: limit.Milliseconds()}) != nil {
 				return // it is ended with the others
 			}
 			w.become(api.Stopping, "")

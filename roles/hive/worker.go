@@ -39,8 +39,8 @@ type worker struct {
 	started  time.Time
 	child    *lease.Child
 	log      *lease.Kept
-	release  func() // lets the model's files be removed
-	client   *client.Client
+	release  func()          // lets the model's files be removed
+	client   *client.Client  // nil: a measurement, which has no port either
 	levels   []machine.Level // of the GPUs before it began
 	back     chan struct{}   // closed when what it had is free again, or was waited for long enough
 
@@ -274,9 +274,12 @@ func (w *worker) taken() int64 {
 func (h *hive) view(ctx context.Context, w *worker) api.Worker {
 	state, why := w.get()
 	v := api.Worker{
-		ID: w.id, URL: fmt.Sprintf("http://%s:%d", w.node, w.port), ModelRef: w.ref, Backend: w.backend, Device: w.device,
+		ID: w.id, ModelRef: w.ref, Backend: w.backend, Device: w.device,
 		State: state, PID: w.child.Proc.PID, MemoryBytes: machine.RSS(w.child.Proc.PID), StartedAt: w.started.UTC(), LastActivity: w.started.UTC(), Error: why,
 		ContextLength: w.context, Threads: w.threads, NeedsBytes: w.needs,
+	}
+	if w.port != 0 {
+		v.URL = fmt.Sprintf("http://%s:%d", w.node, w.port)
 	}
 	select {
 	case <-w.child.Exited():

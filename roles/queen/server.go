@@ -39,6 +39,7 @@ func (q *queen) routes() *echo.Echo {
 	e.POST("/v2/hives/:id/heartbeat", q.heartbeat)
 	e.GET("/v2/workers", q.listWorkers)
 	e.POST("/v2/workers", q.loadWorker)
+	e.POST("/v2/bench", q.postBench)
 	e.GET("/v2/where", q.where)
 	e.GET("/v2/logs", q.logs)
 	e.POST("/v1/shutdown", q.shutdown)

@@ -36,7 +36,7 @@ func runEmbed(c *cli.Context) error {
 	if threads <= 0 {
 		threads = machine.UsableCores()
 	}
-	e, err := openTool(c, 0, threads)
+	e, err := openTool(c.Context, c.String("model"), 0, threads)
 	if err != nil {
 		return err
 	}

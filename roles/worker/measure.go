@@ -47,7 +47,7 @@ func runPerplexity(c *cli.Context) (err error) {
 	if threads <= 0 {
 		threads = machine.UsableCores()
 	}
-	e, err := openTool(c, room, threads)
+	e, err := openTool(c.Context, c.String("model"), room, threads)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ func main() {
 	pack256()
 	elementwise512()
 	elementwise256()
+	peaks()
 	Generate()
 	if err := os.WriteFile("../dispatch_amd64.go", []byte(dispatch.AMD64()), 0o644); err != nil {
 		log.Fatal(err)
