@@ -14,13 +14,7 @@ import (
 // The real client of Hugging Face gets the same file from the test's hub as we do, under
 // the same hash and commit. With a token, too, and after a drop.
 func TestRealClient(t *testing.T) {
-	packages := os.Getenv("RBEE_HF")
-	if packages == "" {
-		if os.Getenv("RBEE_TEST_ALL") == "1" {
-			t.Fatal("no huggingface_hub here: RBEE_HF=$(.ci/hf)")
-		}
-		t.Skip("no huggingface_hub here: RBEE_HF=$(.ci/hf)")
-	}
+	client := hubtest.Client(t)
 	hub := hubtest.New(t)
 	data := content(13, 3*mega+5)
 	hub.Add(repo, name, data)
@@ -35,7 +29,7 @@ print(hf_hub_download("org/repo", "README.md"))
 print(*[f.path + "=" + str(f.size) + "=" + (f.lfs.sha256 if f.lfs else "") for f in HfApi().list_repo_tree("org/repo", recursive=True)])
 `
 	cmd := exec.Command("python3", "-c", script)
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+packages, "HF_ENDPOINT="+hub.URL, "HF_HOME="+home, "HF_TOKEN=sesame",
+	cmd.Env = append(os.Environ(), client, "HF_ENDPOINT="+hub.URL, "HF_HOME="+home, "HF_TOKEN=sesame",
 		"HF_HUB_DISABLE_TELEMETRY=1", "HF_HUB_DISABLE_XET=1", "HF_HUB_DISABLE_PROGRESS_BARS=1", "NO_PROXY=127.0.0.1")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

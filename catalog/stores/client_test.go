@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"rbee/catalog/fetch/hubtest"
 	"rbee/catalog/modeltest"
 )
 
 // The cache as huggingface_hub itself writes it, which it fetched from a small hub.
 func TestRealClient(t *testing.T) {
-	python := pythonWithHub(t)
+	client := hubtest.Client(t)
 	parts := modeltest.Parts("qwen3", 3, 64, 2)
 	files := map[string][]byte{
 		"m.Q8_0.gguf": modeltest.GGUF("llama", 1, 64), "README.md": []byte("text"),
@@ -26,8 +27,8 @@ func TestRealClient(t *testing.T) {
 	defer hub.Close()
 	home := t.TempDir()
 	for name := range files {
-		cmd := exec.CommandContext(t.Context(), python, "-c", "import sys, huggingface_hub; huggingface_hub.hf_hub_download('org/repo', sys.argv[1])", name)
-		cmd.Env = append(os.Environ(), "HOME="+home, "HF_ENDPOINT="+hub.URL, "HF_HOME=", "HF_HUB_CACHE="+filepath.Join(home, "cache"), "HF_HUB_DISABLE_XET=1", "HF_HUB_DISABLE_TELEMETRY=1")
+		cmd := exec.CommandContext(t.Context(), "python3", "-c", "import sys, huggingface_hub; huggingface_hub.hf_hub_download('org/repo', sys.argv[1])", name)
+		cmd.Env = append(os.Environ(), client, "HOME="+home, "HF_ENDPOINT="+hub.URL, "HF_HOME=", "HF_HUB_CACHE="+filepath.Join(home, "cache"), "HF_HUB_DISABLE_XET=1", "HF_HUB_DISABLE_TELEMETRY=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("hf_hub_download of %s: %v\n%s", name, err, out)
 		}
@@ -43,19 +44,6 @@ func TestRealClient(t *testing.T) {
 	if small.Ref != "hf:org/repo:m.Q8_0.gguf" || small.Err != nil || small.Revision != commitA || !small.Has(modeltest.Hash(files["m.Q8_0.gguf"])) {
 		t.Errorf("the model of one file: %+v", small)
 	}
-}
-
-// pythonWithHub is a Python that has huggingface_hub.
-func pythonWithHub(t *testing.T) string {
-	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err == nil {
-		err = exec.CommandContext(t.Context(), python, "-c", "import huggingface_hub").Run()
-	}
-	if err != nil {
-		t.Skip("no python3 with huggingface_hub: pip install huggingface-hub")
-	}
-	return python
 }
 
 // hubOf serves the files of org/repo, large ones with their SHA-256 as Hugging Face does.
