@@ -649,10 +649,10 @@ func TestDiskFull(t *testing.T) {
 // was copied is not fetched again.
 func TestSourceDies(t *testing.T) {
 	w := newWorld(t)
-	whole := weights(t, 2)
+	whole := weights(t, 8) // more than what lies in sockets on the way
 	h := newHub(t, repo, map[string][]byte{"big.Q4_K_M.gguf": whole})
 	nodes, path := w.nodes("a", "b")
-	q := w.queen(append(h.env(), path, "RBEE_MODELS_BANDWIDTH=12MB"), "--node", "a", "--node", "b")
+	q := w.queen(append(h.env(), path, "RBEE_MODELS_BANDWIDTH=30MB"), "--node", "a", "--node", "b")
 	for _, node := range []core.NodeName{"localhost", "a", "b"} {
 		q.up(node)
 	}

@@ -85,14 +85,18 @@ func room(need int64, others load, most int64) error {
 	if most > 0 && (available == 0 || most-others.taken < free) {
 		available, free = most, max(most-others.taken, 0)
 	}
-	if available > 0 && need > free {
-		return &core.Fault{
-			Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", need>>20, free>>20),
-			Facts: []core.Fact{core.Number("required_bytes", need), core.Number("available_bytes", free)},
-			Try:   "give a smaller --ctx, or a smaller model",
-		}
+	if available == 0 || need <= free {
+		return nil
 	}
-	return nil
+	f := &core.Fault{
+		Kind: core.InsufficientMemory, What: fmt.Sprintf("the model needs %d MiB of memory, %d MiB are free", need>>20, free>>20),
+		Facts: []core.Fact{core.Number("required_bytes", need), core.Number("available_bytes", free)},
+		Try:   "give a smaller --ctx, or a smaller model",
+	}
+	if most > 0 {
+		f.Facts = append(f.Facts, core.Number("memory_max_bytes", most))
+	}
+	return f
 }
 
 // defaultContext is the context of a worker that nobody gave one.

@@ -50,7 +50,7 @@ func (p *pool) makeRoom(ctx context.Context, l *link, refused error, say narrato
 		idle, busy := p.occupants(l, list.Workers)
 		missing := lacking(refused)
 		switch {
-		case sum(idle) < missing && sum(idle)+sum(busy) < missing || len(idle)+len(busy) == 0:
+		case never(refused) || sum(idle) < missing && sum(idle)+sum(busy) < missing || len(idle)+len(busy) == 0:
 			return refused
 		case sum(idle) < missing || tries > int(time.Second/settling):
 			return &core.Fault{Kind: core.AllSlotsBusy, What: fmt.Sprintf("%v; what is loaded on %s is in use", refused, l.node)}
@@ -100,6 +100,13 @@ func sum(list []api.Worker) (n int64) {
 		n += max(v.MemoryBytes, v.NeedsBytes)
 	}
 	return n
+}
+
+// never tells that a model needs more than the workers of its machine may have in all.
+// What they have may be more, too: a worker can take more than it was thought to need.
+func never(refused error) bool {
+	most := number(refused, "memory_max_bytes")
+	return most > 0 && number(refused, "required_bytes") > most
 }
 
 // lacking is how many bytes were missing, by the facts of a refusal.

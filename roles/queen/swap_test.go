@@ -109,3 +109,20 @@ func TestAwaitCancelled(t *testing.T) {
 		t.Error("a worker that does not answer is still known")
 	}
 }
+
+// What is more than all workers of a machine may have is never worth ending one.
+func TestNever(t *testing.T) {
+	tests := map[string]struct {
+		needs, most int64
+		want        bool
+	}{"no bound": {10, 0, false}, "it fits alone": {10, 10, false}, "it never fits": {11, 10, true}}
+	for name, tt := range tests {
+		refused := &core.Fault{Kind: core.InsufficientMemory, Facts: []core.Fact{core.Number("required_bytes", tt.needs), core.Number("available_bytes", 0)}}
+		if tt.most > 0 {
+			refused.Facts = append(refused.Facts, core.Number("memory_max_bytes", tt.most))
+		}
+		if got := never(refused); got != tt.want {
+			t.Errorf("%s: got %v, want %v", name, got, tt.want)
+		}
+	}
+}
