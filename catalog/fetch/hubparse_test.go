@@ -103,13 +103,14 @@ func TestPage(t *testing.T) {
 func FuzzPage(f *testing.F) {
 	f.Add(page)
 	f.Add(`[{"type":"file","size":1,"path":"x-00001-of-99999.gguf"},{"type":"file","size":-1,"path":"../y.gguf","lfs":null}]`)
+	f.Add(`[{"type":"file","path":"..0"}]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		paths, sizes, err := fetch.Page(strings.NewReader(text))
 		if err != nil {
 			return
 		}
 		for i, p := range paths {
-			if path.Clean(p) != p || path.IsAbs(p) || strings.HasPrefix(p, "..") || sizes[i] < 0 {
+			if path.Clean(p) != p || path.IsAbs(p) || p == ".." || strings.HasPrefix(p, "../") || sizes[i] < 0 {
 				t.Errorf("%q of %d bytes is taken", p, sizes[i])
 			}
 		}
