@@ -239,10 +239,10 @@ func (d *pull) exhausted(err error, tries int) error {
 	return d.failed(kind, fmt.Errorf("%w, in the last of %d tries", err, tries))
 }
 
-// backoff is how long to wait after a number of tries: a server that says when to ask
-// again is heard.
-func (o Options) backoff(tries int, err error) time.Duration {
-	wait := float64(o.Backoff<<min(tries-1, 10)) * (0.5 + rand.Float64())
+// backoff is how long to wait after a number of tries, pause being the first wait: a
+// server that says when to ask again is heard.
+func backoff(pause time.Duration, tries int, err error) time.Duration {
+	wait := float64(pause<<min(tries-1, 10)) * (0.5 + rand.Float64())
 	if r, ok := errors.AsType[retryAfter](err); ok {
 		return max(time.Duration(wait), r.wait)
 	}

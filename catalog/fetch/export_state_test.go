@@ -59,5 +59,5 @@ func Spans(size, most int64, done ...[2]int64) (bytes, front int64, gaps [][2]in
 
 // Pause is how long is waited after some tries, of which the last said when to ask again.
 func Pause(tries int, header map[string][]string, now time.Time) time.Duration {
-	return Options{}.withDefaults().backoff(tries, withRetryAfter(errStalled, header, now))
+	return backoff(Options{}.withDefaults().Backoff, tries, withRetryAfter(errStalled, header, now))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -25,23 +24,16 @@ const (
 // tried again; read starts anew then. file is what of the repository is asked for, for
 // errors; "" is the list of its files.
 func (h *Hub) get(ctx context.Context, ref core.Hub, file string, source Source, read func(*http.Response) error) error {
-	pause := h.o.Pause
 	for n := 1; ; n++ {
 		err := h.once(ctx, ref, file, source, read)
 		if err == nil || n == tries || ctx.Err() != nil || !passes(err) {
 			return err
 		}
-		wait := time.Duration(float64(pause) * (0.5 + rand.Float64()))
-		if said, ok := errors.AsType[retryAfter](err); ok {
-			wait = max(wait, said.wait)
-		}
+		wait := backoff(h.o.Pause, n, err)
 		h.o.Log.Info("hub asked again", "model", string(ref.Ref()), "try", n+1, "wait", wait, "error", err)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(wait):
+		if err := sleep(ctx, wait); err != nil {
+			return err
 		}
-		pause *= 2
 	}
 }
 

@@ -101,7 +101,7 @@ func (d *pull) fetch(ctx context.Context) (Result, error) {
 			return Result{}, d.failed(core.DownloadFailed, err)
 		}
 		if broken {
-			if err := sleep(ctx, d.f.o.backoff(d.f.o.Tries-again[errBroken]-1, why.cause)); err != nil {
+			if err := sleep(ctx, backoff(d.f.o.Backoff, d.f.o.Tries-again[errBroken]-1, why.cause)); err != nil {
 				return Result{}, err
 			}
 		}
@@ -277,7 +277,7 @@ func (d *pull) piece(ctx context.Context, p *piece, buf []byte) error {
 		if try >= d.f.o.Tries {
 			return d.exhausted(err, try)
 		}
-		wait := d.f.o.backoff(try, err)
+		wait := backoff(d.f.o.Backoff, try, err)
 		d.log.Info("download tries again", "from", p.at, "try", try+1, "wait", wait, "error", err.Error())
 		if err := sleep(ctx, wait); err != nil {
 			return err
